@@ -1,0 +1,141 @@
+//! How a container agent and the Dispatcher talk: one WebSocket that the container agent opens, JSON text messages.
+//!
+//! ```text
+//!   agent  ── hello ──▶ plane ── welcome | refused
+//!   plane  ── offer ──▶ agent ── accept | decline ──▶ plane ── leased ──▶ agent runs it
+//!   agent  ── heartbeat (every 10 s) ──▶ plane ── heartbeat_answer (renewed tokens, leases that are gone)
+//!   plane  ── cancel | drain ──▶ agent       agent ── abandon | draining ──▶ plane
+//! ```
+//! A lease ends by itself 30 s after its last heartbeat, or when the hub stores the terminal event.
+
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+
+use crate::container_agents::SandboxTier;
+use crate::executions::ExecutionSpec;
+use crate::ids::{ContainerAgentId, ExecutionId, ProjectId, TaskId};
+use crate::limits::{CONTAINER_AGENT_CAPACITY_MAX, NAME_CHARS_MAX};
+use crate::problem::Problem;
+use crate::text::one_line;
+
+/// Raised when a message changes its meaning.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The oldest that this plane still speaks.
+pub const PROTOCOL_VERSION_MIN: u32 = 1;
+
+/// Close codes of this socket, from the range that RFC 6455 leaves to applications.
+pub mod close {
+    /// The protocol is too old.
+    pub const OUTDATED: u16 = 4426;
+    /// Another connection of the same container agent took its place.
+    pub const REPLACED: u16 = 4409;
+    /// A message broke a rule.
+    pub const MALFORMED: u16 = 4400;
+}
+
+/// A hold on an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    pub execution_id: ExecutionId,
+    pub generation: u32,
+}
+
+/// The container agent's first message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+pub struct Hello {
+    /// Read first, and alone decides whether the rest is read.
+    #[garde(skip)]
+    pub protocol: u32,
+    #[garde(length(chars, min = 1, max = NAME_CHARS_MAX), custom(one_line))]
+    pub version: String,
+    /// Unique among the owner's container agents: a second connection takes the first one's place.
+    #[garde(length(chars, min = 1, max = NAME_CHARS_MAX), custom(one_line))]
+    pub name: String,
+    #[garde(range(min = 1, max = CONTAINER_AGENT_CAPACITY_MAX))]
+    pub capacity: u32,
+    #[garde(skip)]
+    pub sandbox_tier: SandboxTier,
+    /// What it still holds from before.
+    #[garde(length(max = CONTAINER_AGENT_CAPACITY_MAX as usize))]
+    pub leases: Vec<Lease>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum FromContainerAgent {
+    Hello(Hello),
+    Accept {
+        execution_id: ExecutionId,
+    },
+    Decline {
+        execution_id: ExecutionId,
+        reason: String,
+    },
+    Heartbeat {
+        leases: Vec<Lease>,
+    },
+    /// The container agent cannot finish it (it was restarted, say): let another run it at once.
+    Abandon {
+        lease: Lease,
+        reason: String,
+    },
+    /// Takes nothing new; the connection closes when the last lease is done.
+    Draining,
+}
+
+/// Everything needed to run an execution under a lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeasedExecution {
+    pub lease: Lease,
+    pub project_id: ProjectId,
+    pub task_id: TaskId,
+    pub task_title: String,
+    /// The task's description: what the coding agent is asked to do.
+    pub prompt: String,
+    pub spec: ExecutionSpec,
+    /// The sequence of the first event to write.
+    pub next_sequence: u64,
+    /// For everything about this execution, under this generation only.
+    pub execution_token: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RenewedToken {
+    pub lease: Lease,
+    pub execution_token: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum ToContainerAgent {
+    Welcome {
+        container_agent_id: ContainerAgentId,
+        heartbeat_seconds: u64,
+        lease_seconds: u64,
+        /// Leases of the hello that are no longer its own: stop them, write nothing more.
+        gone: Vec<Lease>,
+    },
+    /// The last message before the plane closes the connection.
+    Refused {
+        problem: Problem,
+        /// For `outdated_protocol`: what this plane needs.
+        protocol_min: u32,
+    },
+    Offer {
+        execution_id: ExecutionId,
+    },
+    Leased(Box<LeasedExecution>),
+    /// The offer that was accepted is no longer there.
+    Withdrawn {
+        execution_id: ExecutionId,
+    },
+    HeartbeatAnswer {
+        gone: Vec<Lease>,
+        renewed: Vec<RenewedToken>,
+    },
+    Cancel {
+        lease: Lease,
+        reason: String,
+    },
+    Drain,
+}

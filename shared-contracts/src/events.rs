@@ -1,0 +1,204 @@
+//! An execution's events: numbered without gaps from 1, across all its generations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::executions::{ExecutionState, Outcome};
+use crate::ids::{ArtifactId, PatchBatchId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+/// Who says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum EventSource {
+    /// The coding agent, through its output.
+    Agent,
+    /// The sandbox it runs in.
+    Container,
+    /// Patchbay itself.
+    System,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum LogStream {
+    Stdout,
+    Stderr,
+    /// A message of Patchbay's, not of the coding agent's.
+    System,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum ContainerStatus {
+    Creating,
+    Running,
+    Stopped,
+    Error,
+}
+
+/// What an execution used, from its cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Usage {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_peak_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum EventBody {
+    /// One line of output, without its line terminator.
+    Log {
+        level: LogLevel,
+        stream: LogStream,
+        text: String,
+        /// The line was longer than a log line may be: it goes on in the next event of this stream.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        continues: bool,
+    },
+    /// The execution came into this state.
+    Status {
+        state: ExecutionState,
+        message: String,
+    },
+    ContainerStatus {
+        status: ContainerStatus,
+        message: String,
+    },
+    ResourceUsage {
+        memory_bytes: u64,
+        /// 100 is one core.
+        cpu_percent: f64,
+        processes: u32,
+    },
+    /// A patch batch was proposed.
+    Patch {
+        patch_batch_id: PatchBatchId,
+        operations: u32,
+        summary: String,
+    },
+    Artifact {
+        artifact_id: ArtifactId,
+        path: String,
+        size_bytes: u64,
+    },
+    /// The terminal event: nothing follows it.
+    Ended {
+        outcome: Outcome,
+        exit_code: Option<i32>,
+        exit_signal: Option<i32>,
+        reason: String,
+        usage: Usage,
+        patch_batch_id: Option<PatchBatchId>,
+    },
+}
+
+impl EventBody {
+    /// The `event:` field under which a server-sent event stream shows it.
+    pub fn stream_name(&self) -> &'static str {
+        match self {
+            Self::Log { .. } => "log",
+            Self::Status { .. } => "status",
+            Self::ContainerStatus { .. } => "container_status",
+            Self::ResourceUsage { .. } => "resource_usage",
+            Self::Patch { .. } => "patch",
+            Self::Artifact { .. } => "artifact",
+            Self::Ended { .. } => "complete",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// 1, 2, 3, …: the order in which watchers see it.
+    pub sequence: u64,
+    /// The lease under which it was written; 0 before the first.
+    pub generation: u32,
+    /// When it was written, by the writer's clock.
+    pub at_ms: u64,
+    pub source: EventSource,
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// Which events to read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, garde::Validate)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EventQuery {
+    /// Only events with a greater sequence.
+    #[garde(skip)]
+    pub after: Option<u64>,
+    /// At most 1,000; 50 unless given.
+    #[garde(inner(range(min = 1, max = crate::limits::EVENT_PAGE_ITEMS_MAX)))]
+    pub limit: Option<u32>,
+}
+
+/// Which log lines to find.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, garde::Validate)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SearchQuery {
+    /// Text that the line contains, in any case.
+    #[garde(inner(length(bytes, min = 1, max = crate::limits::SEARCH_TEXT_BYTES_MAX)))]
+    pub text: Option<String>,
+    /// This level or a more severe one.
+    #[garde(skip)]
+    pub level: Option<LogLevel>,
+    #[garde(skip)]
+    pub after: Option<u64>,
+    #[garde(inner(range(min = 1, max = crate::limits::EVENT_PAGE_ITEMS_MAX)))]
+    pub limit: Option<u32>,
+}
+
+/// Events in order. `next` is the `after` of the following page; none means the log's present end was reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EventPage {
+    pub items: Vec<Event>,
+    pub next: Option<u64>,
+    /// The newest sequence in the log.
+    pub head: u64,
+    /// Whether the terminal event is in the log.
+    pub ended: bool,
+}
+
+/// What a WebSocket watcher is sent. Events come as they are; this is everything else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "watch", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum WatchMessage {
+    /// You were too slow and are sent nothing more: acknowledge and resume after this sequence.
+    Sync {
+        after: u64,
+        head: u64,
+    },
+    Heartbeat {
+        head: u64,
+    },
+}
+
+/// What a WebSocket watcher sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "watch", rename_all = "snake_case", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum WatcherMessage {
+    /// Everything up to this sequence was taken; makes room for more, and resumes after a `sync`.
+    Acknowledge { through: u64 },
+}

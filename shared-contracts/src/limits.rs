@@ -1,0 +1,108 @@
+//! Every limit of the system, with its unit in the name and its reason beside it. Settings may lower them.
+
+/// One mebibyte.
+pub const MIB: u64 = 1024 * 1024;
+
+// Requests. The platform itself refuses bodies over 100 MB; these are lower so that one request can never fill
+// the 128 MB that all requests of an isolate share.
+pub const JSON_BODY_BYTES_MAX: u64 = MIB;
+pub const PATCH_BODY_BYTES_MAX: u64 = 8 * MIB;
+pub const PATCH_OPERATIONS_MAX: usize = 500;
+/// A manifest of 50,000 files is about 8 MiB.
+pub const MANIFEST_BODY_BYTES_MAX: u64 = 24 * MIB;
+/// A pack of blobs in a partial import; small enough to be retried cheaply.
+pub const BLOB_PACK_BYTES_MAX: u64 = 32 * MIB;
+/// Hashes in one request for blobs; 2,000 × 67 bytes stays far below the JSON limit.
+pub const BLOB_FETCH_HASHES_MAX: usize = 2_000;
+
+// Text.
+pub const NAME_CHARS_MAX: usize = 200;
+pub const DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
+pub const SEARCH_TEXT_BYTES_MAX: usize = 200;
+pub const PAGE_ITEMS_MAX: u32 = 100;
+pub const PAGE_ITEMS_DEFAULT: u32 = 50;
+/// Events are small and read in bulk, so their pages are longer than those of records.
+pub const EVENT_PAGE_ITEMS_MAX: u32 = 1_000;
+
+// Workspaces.
+pub const PATH_BYTES_MAX: usize = 4_096;
+pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
+pub const WORKSPACE_FILES_MAX: u64 = 200_000;
+pub const WORKSPACE_BYTES_MAX: u64 = 4 * 1024 * MIB;
+pub const FILE_BYTES_MAX: u64 = 100 * MIB;
+/// Blobs below this live in the Workspace's SQLite (a row holds at most 2 MB), others in R2.
+pub const INLINE_BLOB_BYTES_MAX: u64 = MIB;
+/// A symbolic link's target.
+pub const LINK_TARGET_BYTES_MAX: u64 = 4_096;
+
+// Executions.
+pub const MEMORY_MB_DEFAULT: u32 = 2_048;
+pub const MEMORY_MB_MIN: u32 = 16;
+pub const MEMORY_MB_MAX: u32 = 1024 * 1024;
+pub const CPU_CORES_DEFAULT: f64 = 2.0;
+pub const CPU_CORES_MIN: f64 = 0.05;
+pub const CPU_CORES_MAX: f64 = 256.0;
+pub const WALL_SECONDS_DEFAULT: u32 = 3_600;
+pub const WALL_SECONDS_MAX: u32 = 24 * 3_600;
+pub const PROCESSES_DEFAULT: u32 = 1_024;
+pub const PROCESSES_MAX: u32 = 32_768;
+/// What a sandbox may write: its overlay, its home and its /tmp together.
+pub const DISK_MB_DEFAULT: u32 = 2_048;
+pub const DISK_MB_MAX: u32 = 1024 * 1024;
+pub const COMMAND_ARGUMENTS_MAX: usize = 256;
+/// One argument; Linux itself refuses more than 128 KiB.
+pub const COMMAND_ARGUMENT_BYTES_MAX: usize = 128 * 1024;
+pub const ENVIRONMENT_VARIABLES_MAX: usize = 200;
+pub const ENVIRONMENT_VALUE_BYTES_MAX: usize = 32 * 1024;
+pub const CONCURRENT_EXECUTIONS_PER_OWNER_DEFAULT: u32 = 5;
+pub const PRIORITY_DEFAULT: u8 = 5;
+pub const PRIORITY_MAX: u8 = 9;
+/// An execution whose machine vanished runs again this often, then fails.
+pub const LOST_RETRIES_MAX: u32 = 2;
+
+// Artifacts.
+pub const ARTIFACTS_PER_EXECUTION_MAX: u32 = 50;
+pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1000 * 1000;
+pub const ARTIFACT_GLOBS_MAX: usize = 50;
+
+// Events.
+/// A longer output line is split into pieces of this size, each but the last marked `continues`.
+pub const LOG_LINE_BYTES_MAX: usize = 64 * 1024;
+/// After this much the log keeps one warning and only counts.
+pub const LOG_BYTES_PER_EXECUTION_MAX: u64 = 1024 * MIB;
+/// One append message; workerd accepts 1 MiB per WebSocket message.
+pub const APPEND_BYTES_MAX: usize = 512 * 1024;
+/// How long the container agent waits for more lines before it sends what it has.
+pub const APPEND_COALESCE_MS: u64 = 25;
+/// Bytes on the way to the hub without its acknowledgement; above it nothing more is sent.
+pub const APPEND_WINDOW_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes in the disk spool without acknowledgement; above it the coding agent's output is no longer read, so
+/// that its writes block: back-pressure that reaches the producer.
+pub const SPOOL_WINDOW_BYTES: u64 = 8 * MIB;
+/// A chunk row of the hub; below D1's and the Durable Object's 2 MB a row.
+pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
+/// What a watcher may be behind the head while it does not read, before it gets `sync` and is let go.
+pub const WATCHER_LAG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes sent to a WebSocket watcher beyond what it acknowledged.
+pub const WATCHER_WINDOW_BYTES: u64 = MIB;
+pub const WATCHERS_PER_HUB_MAX: usize = 10_000;
+pub const STREAM_HEARTBEAT_SECONDS: u64 = 15;
+/// One search looks at this many bytes of log, then answers with where to go on.
+pub const SEARCH_SCAN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+// Leases.
+pub const LEASE_SECONDS: u64 = 30;
+pub const HEARTBEAT_SECONDS: u64 = 10;
+/// An offer that is neither accepted nor declined goes to the next container agent.
+pub const OFFER_SECONDS: u64 = 5;
+/// Lives a few heartbeats, so that a leaked one is soon worthless; renewed with the heartbeat.
+pub const EXECUTION_TOKEN_SECONDS: u64 = 900;
+pub const CONTAINER_AGENT_CAPACITY_MAX: u32 = 1_000;
+/// Messages between a container agent and the Dispatcher.
+pub const DISPATCH_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
+// Records.
+pub const IDEMPOTENCY_KEY_HOURS: u64 = 24;
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 200;
+/// A claim without an answer after this long belongs to a request that died; the next try takes it over.
+pub const IDEMPOTENCY_CLAIM_SECONDS: u64 = 60;
