@@ -179,7 +179,8 @@ pub struct EventPage {
     pub ended: bool,
 }
 
-/// What a WebSocket watcher is sent. Events come as they are; this is everything else.
+/// What a WebSocket watcher is sent. Events come as they are, one JSON object a line, one or more in a message;
+/// this is everything else. A text message `ping` is answered `pong`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "watch", rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

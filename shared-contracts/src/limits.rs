@@ -8,6 +8,8 @@ pub const MIB: u64 = 1024 * 1024;
 pub const JSON_BODY_BYTES_MAX: u64 = MIB;
 pub const PATCH_BODY_BYTES_MAX: u64 = 8 * MIB;
 pub const PATCH_OPERATIONS_MAX: usize = 500;
+/// The files that one batch touches are in memory together, before and after.
+pub const PATCH_TOUCHED_BYTES_MAX: u64 = 32 * MIB;
 /// A manifest of 50,000 files is about 8 MiB.
 pub const MANIFEST_BODY_BYTES_MAX: u64 = 24 * MIB;
 /// A pack of blobs in a partial import; small enough to be retried cheaply.

@@ -53,20 +53,26 @@ impl WorkspacePath {
         })
     }
 
-    /// Where a symbolic link at this path with this target leads, if that is inside the workspace.
+    /// Where a symbolic link at this path with this target leads, if that is inside the workspace. `..` only at the
+    /// target's start: after a name it would climb from wherever that name, itself a link perhaps, leads.
     pub fn resolve_link(&self, target: &str) -> Result<Self, PathError> {
         if target.starts_with('/') {
             return Err(PathError::Absolute);
         }
         let mut segments: Vec<&str> =
             self.ancestors().next().map_or(Vec::new(), |dir| dir.split('/').collect());
+        let mut climbing = true;
         for segment in target.split('/') {
             match segment {
                 "" | "." => {}
-                ".." => {
+                ".." if climbing => {
                     segments.pop().ok_or(PathError::NotNormalised)?;
                 }
-                name => segments.push(name),
+                ".." => return Err(PathError::NotNormalised),
+                name => {
+                    climbing = false;
+                    segments.push(name);
+                }
             }
         }
         Self::parse(&segments.join("/"))
@@ -197,6 +203,7 @@ mod tests {
         assert_eq!(link.resolve_link("x").map(|p| p.0), Ok("a/b/x".into()));
         assert_eq!(link.resolve_link("../../../x"), Err(PathError::NotNormalised));
         assert_eq!(link.resolve_link("/etc"), Err(PathError::Absolute));
+        assert_eq!(link.resolve_link("dir/../x"), Err(PathError::NotNormalised));
         assert_eq!(link.resolve_link("../../.git/x"), Err(PathError::Git));
     }
 

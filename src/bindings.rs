@@ -1,0 +1,56 @@
+//! `Env`, opened once into typed parts. The only file that names a binding; `wrangler.toml` says who writes what.
+
+use std::rc::Rc;
+
+use shared_contracts::ids::{ExecutionId, ProjectId};
+use worker::{Bucket, Env, Stub};
+
+use crate::platform::d1::Db;
+use crate::platform::failure::{Failure, Outcome};
+
+/// All executions wait in one pool; a second pool would be a second name.
+const POOL: &str = "default";
+
+pub struct Bindings {
+    env: Env,
+    pub db: Db,
+}
+
+impl Bindings {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that opens bindings")]
+    pub fn open(env: Env) -> Outcome<Self> {
+        let db = Db(Rc::new(env.d1("DB")?));
+        Ok(Self { env, db })
+    }
+
+    /// Large blobs of workspaces, and patch batches.
+    pub fn blobs(&self) -> Outcome<Bucket> {
+        Ok(self.env.bucket("BLOBS")?)
+    }
+
+    pub fn artifacts(&self) -> Outcome<Bucket> {
+        Ok(self.env.bucket("ARTIFACTS")?)
+    }
+
+    pub fn dispatcher(&self) -> Outcome<Stub> {
+        Ok(self.env.durable_object("DISPATCHER")?.get_by_name(POOL)?)
+    }
+
+    pub fn hub(&self, id: ExecutionId) -> Outcome<Stub> {
+        Ok(self.env.durable_object("EXECUTION_HUB")?.get_by_name(&id.to_string())?)
+    }
+
+    pub fn workspace(&self, id: ProjectId) -> Outcome<Stub> {
+        Ok(self.env.durable_object("WORKSPACE")?.get_by_name(&id.to_string())?)
+    }
+
+    /// Signs the tokens of executions: at least 32 bytes, never a default.
+    pub fn signing_key(&self) -> Outcome<Vec<u8>> {
+        let key = self.env.var("PATCHBAY_SIGNING_KEY").map(|value| value.to_string()).unwrap_or_default();
+        if key.len() < 32 {
+            let cause = "PATCHBAY_SIGNING_KEY is missing or shorter than 32 characters";
+            return Err(Failure::internal("configuration", cause));
+        }
+        Ok(key.into_bytes())
+    }
+}

@@ -1,0 +1,41 @@
+//! What may be asked of the [`Dispatcher`](super::object::Dispatcher).
+
+use serde::{Deserialize, Serialize};
+use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::dispatch::Lease;
+use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId};
+
+/// An execution that waits for a container agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queued {
+    pub execution_id: ExecutionId,
+    pub project_id: ProjectId,
+    pub task_id: TaskId,
+    pub owner_id: OwnerId,
+    pub priority: u8,
+    /// The weakest sandbox that will do.
+    pub sandbox_tier: SandboxTier,
+    /// The newest lease so far; 0 before the first.
+    pub generation: u32,
+    pub lost_count: u32,
+    /// How many of its owner's executions may run at once.
+    pub owner_concurrency: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum DispatchCommand {
+    /// Answers nothing. What is queued or leased already stays as it is.
+    Enqueue { queued: Queued },
+    /// Answers nothing. Out of the queue, or the container agent is told to stop it.
+    Stop { execution_id: ExecutionId, reason: String },
+    /// Answers the place in the queue, 1 is next; none where it does not wait.
+    QueuePosition { execution_id: ExecutionId },
+    /// The terminal event is stored: the lease is free. Answers nothing.
+    Ended { lease: Lease },
+    /// Answers nothing; the container agent takes no more work.
+    Drain { container_agent_id: ContainerAgentId },
+    /// Answers those of these executions that are neither queued nor leased.
+    Unknown { executions: Vec<ExecutionId> },
+    /// Upgrades to a container agent's WebSocket.
+    Connect { owner_id: OwnerId, shared: bool },
+}

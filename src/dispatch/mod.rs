@@ -1,0 +1,17 @@
+//! Dispatch: which container agent runs which execution, and for how long it may.
+//!
+//! ```text
+//!   queue ── offered ──▶ accepted: lease, generation + 1 ── heartbeats ──▶ ended by the hub's terminal event
+//!     ▲                                     │ none for 30 s, or abandoned
+//!     └──────── lost, at most twice ────────┘   (the third time: failed)
+//! ```
+//! One [`object::Dispatcher`] owns the queue and the leases. [`queue`] holds the rule of who is next, [`ledger`]
+//! the SQL of the object, [`lease`] and [`loss`] the two moves that reach beyond it.
+
+pub mod commands;
+pub mod connection;
+pub mod lease;
+pub mod ledger;
+pub mod loss;
+pub mod object;
+pub mod queue;

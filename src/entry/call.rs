@@ -1,0 +1,124 @@
+//! One call: its route's parameters, query and body, read into validated types. What breaks a rule never reaches
+//! an operation; the answer names every field.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use futures::StreamExt;
+use garde::Validate;
+use serde::de::DeserializeOwned;
+use shared_contracts::limits::JSON_BODY_BYTES_MAX;
+use shared_contracts::problem::{Fault, Problem, ProblemKind};
+use shared_contracts::routes::Route;
+use worker::web_sys::ReadableStream;
+use worker::{ByteStream, Headers, Request, Response};
+
+use super::caller::Caller;
+use crate::bindings::Bindings;
+use crate::platform::failure::{Failure, Outcome};
+
+pub struct Call {
+    pub route: &'static Route,
+    pub bindings: Bindings,
+    pub caller: Caller,
+    pub parameters: HashMap<String, String>,
+    pub query: String,
+    pub request: Rc<Request>,
+}
+
+impl Call {
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.request.headers().get(name).ok().flatten()
+    }
+
+    /// A parameter of the path. An id that is none is nobody's, so it is absent rather than malformed.
+    pub fn parameter<T: FromStr>(&self, name: &str) -> Outcome<T> {
+        let text = self.parameters.get(name).map(String::as_str).unwrap_or_default();
+        text.parse().map_err(|_| Failure::not_found(name.trim_end_matches("_id"), text))
+    }
+
+    pub fn query<T: DeserializeOwned + Validate<Context = ()>>(&self) -> Outcome<T> {
+        let query = serde_urlencoded::from_str(&self.query)
+            .map_err(|error| Failure::invalid("query", error.to_string()))?;
+        validated(query)
+    }
+
+    /// The body as a stream, unread.
+    pub fn stream(&self) -> Option<ReadableStream> {
+        self.request.inner().body()
+    }
+
+    pub async fn json<T: DeserializeOwned + Validate<Context = ()>>(&self) -> Outcome<T> {
+        self.json_of(JSON_BODY_BYTES_MAX).await.map(|(value, _)| value)
+    }
+
+    /// The value, and the bytes it came as.
+    pub async fn json_of<T: DeserializeOwned + Validate<Context = ()>>(&self, most: u64) -> Outcome<(T, Vec<u8>)> {
+        if let Some(kind) = self.header("content-type")
+            && !kind.to_ascii_lowercase().starts_with("application/json")
+        {
+            let detail = format!("The body is `{kind}`; send it as application/json");
+            return Err(Failure::problem(ProblemKind::UnsupportedMediaType, detail));
+        }
+        let bytes = self.bytes(most).await?;
+        let mut reader = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            if inner.is_data() {
+                let field = if path == "." { "body" } else { &path };
+                return Failure::invalid(field, inner.to_string());
+            }
+            Failure::malformed(format!("The body is not JSON: {inner}"))
+        })?;
+        reader.end().map_err(|error| Failure::malformed(format!("The body goes on after its JSON: {error}")))?;
+        Ok((validated(value)?, bytes))
+    }
+
+    /// The whole body, refused as soon as it is too large.
+    async fn bytes(&self, most: u64) -> Outcome<Vec<u8>> {
+        let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > most) {
+            return Err(Failure::too_large("The body", most, "bytes"));
+        }
+        let mut bytes = Vec::new();
+        let Some(stream) = self.stream() else { return Ok(bytes) };
+        let mut pieces = ByteStream::from(stream);
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece?);
+            if bytes.len() as u64 > most {
+                return Err(Failure::too_large("The body", most, "bytes"));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn validated<T: Validate<Context = ()>>(value: T) -> Outcome<T> {
+    let Err(report) = value.validate() else { return Ok(value) };
+    let mut problem = Problem::new(ProblemKind::Invalid, "Some fields break a rule; mend them and send again");
+    problem.faults = report
+        .iter()
+        .map(|(path, error)| Fault { field: path.to_string(), message: error.to_string() })
+        .collect();
+    Err(problem.into())
+}
+
+/// JSON that is text already.
+pub fn json_text(status: u16, text: String) -> Outcome<Response> {
+    let headers = Headers::new();
+    headers.set("content-type", "application/json")?;
+    headers.set("cache-control", "no-store")?;
+    headers.set("x-content-type-options", "nosniff")?;
+    Ok(Response::builder().with_status(status).with_headers(headers).fixed(text.into_bytes()))
+}
+
+pub fn json(status: u16, value: &impl serde::Serialize) -> Outcome<Response> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::internal("writing an answer", error))?;
+    json_text(status, text)
+}
+
+pub fn nothing() -> Outcome<Response> {
+    Ok(Response::builder().with_status(204).empty())
+}

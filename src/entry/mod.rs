@@ -1,0 +1,8 @@
+//! How calls come in: translation only. [`http`] has every route, [`cron`] every schedule.
+
+pub mod call;
+pub mod caller;
+pub mod cron;
+pub mod http;
+pub mod idempotency;
+pub mod operations;

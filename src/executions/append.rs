@@ -1,0 +1,122 @@
+//! The rule of appending: what a message may hold, and what becomes of it. Pure.
+
+use shared_contracts::append::{AppendAnswer, AppendHead};
+use shared_contracts::events::Event;
+use shared_contracts::limits::APPEND_BYTES_MAX;
+
+/// Where the log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The newest sequence; 0 before the first event.
+    pub head: u64,
+    /// The lease that may write.
+    pub generation: u32,
+    /// Nothing may write any more, under this lease or because the log has ended.
+    pub closed: bool,
+}
+
+/// New events, in order, each with the JSON it came as.
+#[derive(Debug, PartialEq)]
+pub struct Accepted<'a> {
+    pub events: Vec<(Event, &'a str)>,
+}
+
+/// Either what is to be stored, or the answer for what is not.
+pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAnswer> {
+    if message.len() > APPEND_BYTES_MAX {
+        let detail = format!("A message may have at most {APPEND_BYTES_MAX} bytes; send fewer events");
+        return Err(AppendAnswer::Refused { detail });
+    }
+    let mut lines = message.split('\n').filter(|line| !line.is_empty());
+    let head: AppendHead = lines
+        .next()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .ok_or_else(|| refused("The first line is not an append head".into()))?;
+    if head.generation != position.generation || position.closed {
+        let reason = if head.generation == position.generation { "This log is closed" } else { "Another lease writes now" };
+        return Err(AppendAnswer::Fenced { generation: position.generation, reason: reason.into() });
+    }
+    if head.first_sequence > position.head + 1 {
+        return Err(AppendAnswer::Gap { wanted: position.head + 1 });
+    }
+    let mut events = Vec::new();
+    let mut wanted = head.first_sequence;
+    for line in lines {
+        let event: Event = serde_json::from_str(line)
+            .map_err(|error| refused(format!("Event {wanted} cannot be read: {error}")))?;
+        if event.sequence != wanted || event.generation != head.generation {
+            let found = (event.sequence, event.generation);
+            return Err(refused(format!("Wanted event {wanted} of generation {}, found {found:?}", head.generation)));
+        }
+        wanted += 1;
+        // What was stored before is acknowledged again, not stored again.
+        if event.sequence > position.head {
+            events.push((event, line));
+        }
+    }
+    if wanted - head.first_sequence != u64::from(head.count) {
+        return Err(refused(format!("The head announces {} events, {} came", head.count, wanted - head.first_sequence)));
+    }
+    Ok(Accepted { events })
+}
+
+fn refused(detail: String) -> AppendAnswer {
+    AppendAnswer::Refused { detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared_contracts::events::{EventBody, EventSource, LogLevel, LogStream};
+
+    const OPEN: Position = Position { head: 4, generation: 2, closed: false };
+
+    fn event(sequence: u64) -> String {
+        let body = EventBody::Log {
+            level: LogLevel::Info,
+            stream: LogStream::Stdout,
+            text: format!("line {sequence}"),
+            continues: false,
+        };
+        let event = Event { sequence, generation: 2, at_ms: 1, source: EventSource::Agent, body };
+        serde_json::to_string(&event).unwrap()
+    }
+
+    fn message(generation: u32, sequences: std::ops::RangeInclusive<u64>) -> String {
+        let head = AppendHead {
+            generation,
+            first_sequence: *sequences.start(),
+            count: u32::try_from(sequences.clone().count()).unwrap(),
+        };
+        let mut text = serde_json::to_string(&head).unwrap();
+        for sequence in sequences {
+            text.push('\n');
+            text.push_str(&event(sequence));
+        }
+        text
+    }
+
+    fn stored(message: &str) -> Vec<u64> {
+        judge(message, OPEN).unwrap().events.iter().map(|(event, _)| event.sequence).collect()
+    }
+
+    #[test]
+    fn stores_what_follows_and_nothing_twice() {
+        assert_eq!(stored(&message(2, 5..=7)), [5, 6, 7]);
+        assert_eq!(stored(&message(2, 3..=6)), [5, 6], "an overlap");
+        assert_eq!(stored(&message(2, 1..=4)), [0; 0], "a duplicate");
+    }
+
+    #[test]
+    fn answers_gaps_fences_and_broken_messages() {
+        assert_eq!(judge(&message(2, 6..=7), OPEN), Err(AppendAnswer::Gap { wanted: 5 }));
+        assert!(matches!(judge(&message(1, 5..=5), OPEN), Err(AppendAnswer::Fenced { generation: 2, .. })));
+        let closed = Position { closed: true, ..OPEN };
+        assert!(matches!(judge(&message(2, 5..=5), closed), Err(AppendAnswer::Fenced { .. })));
+        let short = message(2, 5..=7).replace("\"count\":3", "\"count\":4");
+        let skipping = message(2, 5..=7).replace("\"sequence\":6", "\"sequence\":9");
+        for broken in ["", "{}", "nonsense", &short, &skipping, &format!("{}\nx", message(2, 5..=5))] {
+            assert!(matches!(judge(broken, OPEN), Err(AppendAnswer::Refused { .. })), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! `ExecutionHub`: the event log of one execution, who may write it, and everyone who watches it.
+//!
+//! Single-threaded, and SQLite answers without an await, so an append is judged and stored with no lock. The
+//! platform holds back every acknowledgement until what it acknowledges is on disk.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use shared_contracts::append::AppendAnswer;
+use shared_contracts::events::{Event, EventBody, EventSource, Usage};
+use shared_contracts::executions::{ExecutionState, Outcome as Ended};
+use shared_contracts::limits::WATCHERS_PER_HUB_MAX;
+use shared_contracts::problem::ProblemKind;
+use worker::{DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair};
+
+use super::append::{self, Position};
+use super::commands::{HubCommand, Identity};
+use super::finish;
+use super::log::{Log, Standing};
+use super::store::{self, End};
+use crate::bindings::Bindings;
+use crate::hub::sockets::{self, Place};
+use crate::hub::sse;
+use crate::hub::tail::{Frame, Line, Tail};
+use crate::platform::clock::now_ms;
+use crate::platform::failure::{Failure, Outcome};
+use crate::platform::object;
+use crate::platform::sql::Sql;
+
+const WRITER_TAG: &str = "writer";
+/// How soon what D1 refused is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+struct Opened {
+    log: Rc<Log>,
+    tail: Rc<RefCell<Tail>>,
+    standing: RefCell<Option<Standing>>,
+}
+
+#[worker::durable_object]
+pub struct ExecutionHub {
+    state: State,
+    env: Env,
+    opened: OnceCell<Opened>,
+}
+
+impl DurableObject for ExecutionHub {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, opened: OnceCell::new() }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        object::respond("execution hub", self.handle(&mut request).await)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Err(failure) = self.record().await {
+            failure.log("record_end");
+            self.state.storage().set_alarm(RETRY).await?;
+        }
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
+        let WebSocketIncomingMessage::String(text) = message else {
+            return socket.close(Some(1003), Some("Only text messages are understood here"));
+        };
+        let outcome = if self.state.get_tags(&socket).iter().any(|tag| tag == WRITER_TAG) {
+            self.written(&socket, &text).await
+        } else {
+            self.acknowledged(&socket, &text)
+        };
+        if let Err(failure) = outcome {
+            failure.log("hub message");
+            socket.close(Some(1011), Some("The hub failed; reconnect"))?;
+        }
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {
+        // A closed socket is never the end of an execution; answer the close and keep nothing.
+        let _ = socket.close(Some(1000), Some(""));
+        Ok(())
+    }
+
+    async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> worker::Result<()> {
+        Ok(())
+    }
+}
+
+impl ExecutionHub {
+    /// The log, and what was known before the object slept.
+    fn opened(&self) -> Outcome<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let log = Rc::new(Log::open(Sql(self.state.storage().sql()))?);
+        let standing = log.standing()?;
+        let ended = standing.as_ref().is_some_and(|standing| standing.ended.is_some());
+        let tail = Tail::at(log.head()?, ended);
+        let opened = Opened { log, tail: Rc::new(RefCell::new(tail)), standing: RefCell::new(standing) };
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    async fn handle(&self, request: &mut Request) -> Outcome<Response> {
+        let opened = self.opened()?;
+        match object::command(request).await? {
+            HubCommand::Open { identity } => {
+                self.begin(opened, identity)?;
+                object::answer(&())
+            }
+            HubCommand::OpenGeneration { identity, generation, machine } => {
+                object::answer(&self.open_generation(opened, identity, generation, &machine)?)
+            }
+            HubCommand::CloseGeneration { lease, reason } => {
+                object::answer(&self.close_generation(opened, lease.generation, &reason)?)
+            }
+            HubCommand::End { identity, generation, outcome, reason } => {
+                self.end(opened, identity, generation, outcome, reason)?;
+                self.record().await?;
+                object::answer(&())
+            }
+            HubCommand::Record => {
+                self.record().await?;
+                object::answer(&opened.tail.borrow().ended)
+            }
+            HubCommand::Events { after, limit } => {
+                let ended = opened.tail.borrow().ended;
+                object::answer(&opened.log.page(after, Some(limit), ended)?)
+            }
+            HubCommand::Search { query } => {
+                let ended = opened.tail.borrow().ended;
+                object::answer(&opened.log.search(&query, ended)?)
+            }
+            HubCommand::Stream { after } => {
+                self.require_room(opened)?;
+                sse::response(&opened.tail, &opened.log, after)
+            }
+            HubCommand::Watch { after } => self.watch(opened, after),
+            HubCommand::Append { generation } => self.writer(opened, generation),
+        }
+    }
+
+    fn begin(&self, opened: &Opened, identity: Identity) -> Outcome<()> {
+        if opened.standing.borrow().is_some() {
+            return Ok(());
+        }
+        let standing = Standing { identity, generation: 0, closed: true, ended: None, recorded: false };
+        opened.log.keep(&standing)?;
+        *opened.standing.borrow_mut() = Some(standing);
+        self.say(opened, status(ExecutionState::Queued, "Waiting for a container agent"))
+    }
+
+    /// Answers the sequence of the lease's first event.
+    fn open_generation(&self, opened: &Opened, identity: Identity, generation: u32, machine: &str) -> Outcome<u64> {
+        self.begin(opened, identity)?;
+        let mut standing = standing(opened)?;
+        if standing.ended.is_some() || generation < standing.generation {
+            return Err(Failure::wrong_state("The execution has ended, or a newer lease has it"));
+        }
+        if generation > standing.generation || standing.closed {
+            standing.generation = generation;
+            standing.closed = false;
+            self.keep(opened, standing)?;
+            self.say(opened, status(ExecutionState::Leased, &format!("Taken by container agent {machine}")))?;
+        }
+        Ok(opened.tail.borrow().head + 1)
+    }
+
+    fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {
+        let mut standing = standing(opened)?;
+        if standing.ended.is_some() || standing.closed || generation < standing.generation {
+            return Ok(());
+        }
+        standing.generation = generation;
+        standing.closed = true;
+        self.keep(opened, standing)?;
+        self.say(opened, status(ExecutionState::Lost, reason))?;
+        for writer in self.state.get_websockets_with_tag(WRITER_TAG) {
+            let answer = AppendAnswer::Fenced { generation, reason: reason.to_owned() };
+            let _ = writer.send(&answer);
+        }
+        Ok(())
+    }
+
+    fn end(&self, opened: &Opened, identity: Identity, generation: u32, outcome: Ended, reason: String) -> Outcome<()> {
+        self.begin(opened, identity)?;
+        let standing = standing(opened)?;
+        if standing.ended.is_some() || generation < standing.generation {
+            return Ok(());
+        }
+        let body = EventBody::Ended {
+            outcome,
+            exit_code: None,
+            exit_signal: None,
+            reason,
+            usage: Usage::default(),
+            patch_batch_id: None,
+        };
+        self.say(opened, body)
+    }
+
+    /// An event of the plane's own. Only while no lease may write, so the numbers stay the writer's otherwise.
+    fn say(&self, opened: &Opened, body: EventBody) -> Outcome<()> {
+        let sequence = opened.tail.borrow().head + 1;
+        let generation = standing(opened)?.generation;
+        let event = Event { sequence, generation, at_ms: now_ms(), source: EventSource::System, body };
+        let json = serde_json::to_string(&event).map_err(|error| Failure::internal("writing an event", error))?;
+        self.store(opened, &[(event, &json)])
+    }
+
+    /// Stores and fans out. The terminal event is stored together with its meaning: the log is closed.
+    fn store(&self, opened: &Opened, events: &[(Event, &str)]) -> Outcome<()> {
+        let lines = events
+            .iter()
+            .map(|(event, json)| Line {
+                sequence: event.sequence,
+                name: event.body.stream_name(),
+                json: (*json).to_owned(),
+            })
+            .collect::<Vec<_>>();
+        opened.log.append(&lines)?;
+        let end = events.iter().find_map(|(event, _)| end_of(event));
+        let ended = end.is_some();
+        if let Some(end) = end {
+            let mut standing = standing(opened)?;
+            standing.closed = true;
+            standing.ended = Some(end);
+            self.keep(opened, standing)?;
+        }
+        let Some(frame) = Frame::new(lines) else { return Ok(()) };
+        opened.tail.borrow_mut().push(&frame, ended);
+        let tail = opened.tail.borrow();
+        for socket in self.state.get_websockets_with_tag(sockets::TAG) {
+            if let Err(failure) = sockets::advance(&socket, &tail, opened.log.as_ref()) {
+                failure.log("watch_events");
+                let _ = socket.close(Some(1011), Some("Reconnect"));
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, opened: &Opened, standing: Standing) -> Outcome<()> {
+        opened.log.keep(&standing)?;
+        *opened.standing.borrow_mut() = Some(standing);
+        Ok(())
+    }
+
+    /// 1. The message is judged. 2. New events are stored and sent on. 3. They are acknowledged. 4. What they mean
+    /// for the record is written, the end with an alarm behind it.
+    async fn written(&self, socket: &WebSocket, message: &str) -> Outcome<()> {
+        let opened = self.opened()?;
+        let position = position(opened)?;
+        let accepted = match append::judge(message, position) {
+            Ok(accepted) => accepted,
+            Err(answer) => return Ok(socket.send(&answer)?),
+        };
+        self.store(opened, &accepted.events)?;
+        let through = opened.tail.borrow().head;
+        socket.send(&AppendAnswer::Acknowledged { through })?;
+        for (event, _) in &accepted.events {
+            match &event.body {
+                EventBody::Status { state: ExecutionState::Running, .. } => self.running(opened, event).await,
+                EventBody::Ended { .. } => {
+                    self.state.storage().set_alarm(RETRY).await?;
+                    self.record().await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The end corrects what is missed here.
+    async fn running(&self, opened: &Opened, event: &Event) {
+        let update = async {
+            let execution_id = standing(opened)?.identity.execution_id;
+            let lease = shared_contracts::dispatch::Lease { execution_id, generation: event.generation };
+            store::running(&Bindings::open(self.env.clone())?.db, lease, event.at_ms).await
+        };
+        if let Err(failure) = update.await {
+            failure.log("running");
+        }
+    }
+
+    /// Brings the end into D1, if there is one that is not there yet.
+    async fn record(&self) -> Outcome<()> {
+        let opened = self.opened()?;
+        let pending = opened.standing.borrow().clone().filter(|standing| !standing.recorded);
+        let Some((standing, end)) = pending.and_then(|s| s.ended.clone().map(|end| (s, end))) else { return Ok(()) };
+        finish::record_end(&Bindings::open(self.env.clone())?, &standing.identity, &end).await?;
+        self.keep(opened, Standing { recorded: true, ..standing })
+    }
+
+    fn require_room(&self, opened: &Opened) -> Outcome<()> {
+        let watchers =
+            opened.tail.borrow().streams + self.state.get_websockets_with_tag(sockets::TAG).len();
+        if watchers < WATCHERS_PER_HUB_MAX {
+            return Ok(());
+        }
+        let detail = format!("This execution has {WATCHERS_PER_HUB_MAX} watchers already; try again later");
+        Err(Failure::problem(ProblemKind::Overloaded, detail))
+    }
+
+    fn watch(&self, opened: &Opened, after: u64) -> Outcome<Response> {
+        self.require_room(opened)?;
+        let pair = WebSocketPair::new()?;
+        self.state.accept_websocket_with_tags(&pair.server, &[sockets::TAG]);
+        let pong = worker::worker_sys::WebSocketRequestResponsePair::new("ping", "pong")
+            .map_err(|_| Failure::internal("a WebSocket", "no automatic answer"))?;
+        self.state.set_websocket_auto_response(&pong);
+        pair.server.serialize_attachment(Place::at(after))?;
+        sockets::advance(&pair.server, &opened.tail.borrow(), opened.log.as_ref())?;
+        Ok(Response::from_websocket(pair.client)?)
+    }
+
+    fn acknowledged(&self, socket: &WebSocket, message: &str) -> Outcome<()> {
+        let opened = self.opened()?;
+        if !sockets::acknowledge(socket, message)? {
+            return Ok(socket.close(Some(1008), Some("Only acknowledgements are understood here"))?);
+        }
+        sockets::advance(socket, &opened.tail.borrow(), opened.log.as_ref())
+    }
+
+    /// The writer learns where to go on, or that it may not.
+    fn writer(&self, opened: &Opened, generation: u32) -> Outcome<Response> {
+        let pair = WebSocketPair::new()?;
+        self.state.accept_websocket_with_tags(&pair.server, &[WRITER_TAG]);
+        let position = position(opened)?;
+        let answer = if generation == position.generation && !position.closed {
+            AppendAnswer::Ready { next_sequence: position.head + 1 }
+        } else {
+            let reason = "The lease is gone, or the execution has ended".to_owned();
+            AppendAnswer::Fenced { generation: position.generation, reason }
+        };
+        pair.server.send(&answer)?;
+        Ok(Response::from_websocket(pair.client)?)
+    }
+}
+
+fn standing(opened: &Opened) -> Outcome<Standing> {
+    let standing = opened.standing.borrow().clone();
+    standing.ok_or_else(|| Failure::problem(ProblemKind::NotFound, "This execution has no log yet"))
+}
+
+fn position(opened: &Opened) -> Outcome<Position> {
+    let standing = standing(opened)?;
+    Ok(Position { head: opened.tail.borrow().head, generation: standing.generation, closed: standing.closed })
+}
+
+fn status(state: ExecutionState, message: &str) -> EventBody {
+    EventBody::Status { state, message: message.to_owned() }
+}
+
+fn end_of(event: &Event) -> Option<End> {
+    match &event.body {
+        EventBody::Ended { outcome, exit_code, exit_signal, reason, usage, patch_batch_id } => Some(End {
+            generation: event.generation,
+            outcome: *outcome,
+            exit_code: *exit_code,
+            exit_signal: *exit_signal,
+            reason: reason.clone(),
+            usage: usage.clone(),
+            patch_batch_id: *patch_batch_id,
+            event_count: event.sequence,
+            at_ms: event.at_ms,
+        }),
+        _ => None,
+    }
+}

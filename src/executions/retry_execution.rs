@@ -1,0 +1,42 @@
+//! `retry_execution`: the same task, executed again in the same way, on the workspace as it is now.
+
+use shared_contracts::executions::{CreateExecution, Execution, RequestedLimits};
+use shared_contracts::ids::{ExecutionId, OwnerId};
+
+use super::create_execution::create_execution;
+use super::find;
+use crate::bindings::Bindings;
+use crate::platform::failure::{Failure, Outcome};
+use crate::tasks::TaskKey;
+
+pub async fn retry_execution(
+    bindings: &Bindings,
+    owner_id: OwnerId,
+    id: ExecutionId,
+    new_id: ExecutionId,
+) -> Outcome<Execution> {
+    let old = find(&bindings.db, owner_id, id).await?;
+    if !old.state.is_ended() {
+        let detail = format!("Execution {id} has not ended: it is {}; stop it first", old.state.as_str());
+        return Err(Failure::wrong_state(detail));
+    }
+    let limits = old.spec.limits;
+    let input = CreateExecution {
+        coding_agent: old.spec.coding_agent,
+        command: old.spec.command,
+        environment: old.spec.environment,
+        limits: RequestedLimits {
+            memory_mb: Some(limits.memory_mb),
+            cpu_cores: Some(limits.cpu_cores),
+            wall_seconds: Some(limits.wall_seconds),
+            processes: Some(limits.processes),
+            disk_mb: Some(limits.disk_mb),
+        },
+        artifacts: old.spec.artifacts,
+        priority: old.priority,
+        sandbox_tier: old.spec.sandbox_tier,
+        revision: None,
+    };
+    let key = TaskKey { owner_id, project_id: old.project_id, id: old.task_id };
+    create_execution(bindings, key, new_id, input, Some(id)).await
+}

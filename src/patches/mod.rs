@@ -1,0 +1,57 @@
+//! Patch batches: proposed, then applied or rejected. `proposed → applied | rejected | conflicted`, and a conflicted
+//! one may be applied again once the workspace moved. The column is `patch_batches.state`; the operations are in R2;
+//! what was applied is the Workspace's, which answers the same receipt however often it is asked.
+//!
+//! Operations: `propose_patch`, `propose_execution_patch`, `list_patches`, `get_patch`, `apply_patches`,
+//! `reject_patch`. Each leaves one patch event.
+
+pub mod apply_patches;
+pub mod propose_patch;
+pub mod store;
+
+use shared_contracts::ids::{OwnerId, PatchBatchId, ProjectId};
+use shared_contracts::page::PageQuery;
+use shared_contracts::patches::{Patch, PatchBatch, PatchSummary, RejectPatch};
+use worker::Bucket;
+
+use crate::bindings::Bindings;
+use crate::platform::clock::now_ms;
+use crate::platform::d1::{Db, parse};
+use crate::platform::failure::{Failure, Outcome};
+use crate::projects;
+
+pub async fn list_patches(db: &Db, owner_id: OwnerId, project_id: ProjectId, page: &PageQuery) -> Outcome<String> {
+    projects::require(db, owner_id, project_id).await?;
+    store::list(db, project_id, page).await
+}
+
+pub async fn find(db: &Db, owner_id: OwnerId, id: PatchBatchId) -> Outcome<PatchSummary> {
+    store::get(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("patch batch", id))
+}
+
+pub async fn get_patch(bindings: &Bindings, owner_id: OwnerId, id: PatchBatchId) -> Outcome<Patch> {
+    let summary = find(&bindings.db, owner_id, id).await?;
+    let batch = read(&bindings.blobs()?, id).await?;
+    let receipt = store::receipt(&bindings.db, id).await?;
+    Ok(Patch { summary, batch, receipt })
+}
+
+/// Where a batch's operations are in R2.
+fn key(id: PatchBatchId) -> String {
+    format!("patches/{id}.json")
+}
+
+async fn read(bucket: &Bucket, id: PatchBatchId) -> Outcome<PatchBatch> {
+    let object = bucket.get(key(id)).execute().await?;
+    let body = object.as_ref().and_then(worker::Object::body);
+    let body = body.ok_or_else(|| Failure::internal("a patch batch", format!("{id} is not in R2")))?;
+    parse(&body.text().await?)
+}
+
+pub async fn reject_patch(db: &Db, owner_id: OwnerId, id: PatchBatchId, input: RejectPatch) -> Outcome<PatchSummary> {
+    let patch = find(db, owner_id, id).await?;
+    if !store::reject(db, &patch, &input.reason, now_ms()).await? {
+        return Err(Failure::wrong_state(format!("Patch batch {id} is {} and stays so", patch.state.as_str())));
+    }
+    find(db, owner_id, id).await
+}

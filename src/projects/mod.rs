@@ -1,0 +1,53 @@
+//! A project: a code base with its workspace and tasks, owned by one owner. It has no states: it is there or not.
+//!
+//! Operations: `create_project`, `list_projects`, `get_project`, `update_project`, `delete_project`.
+
+pub mod store;
+
+use shared_contracts::ids::{OwnerId, ProjectId};
+use shared_contracts::page::PageQuery;
+use shared_contracts::projects::{CreateProject, Project, UpdateProject};
+
+use crate::bindings::Bindings;
+use crate::platform::clock::now_ms;
+use crate::platform::d1::Db;
+use crate::platform::failure::{Failure, Outcome};
+use crate::platform::object;
+use crate::workspaces::commands::WorkspaceCommand;
+
+pub async fn create_project(db: &Db, owner_id: OwnerId, id: ProjectId, input: CreateProject) -> Outcome<Project> {
+    let CreateProject { name, description } = input;
+    let now = now_ms();
+    let project = Project { id, owner_id, name, description, created_at_ms: now, updated_at_ms: now };
+    store::insert(db, &project).await?;
+    Ok(project)
+}
+
+pub async fn list_projects(db: &Db, owner_id: OwnerId, page: &PageQuery) -> Outcome<String> {
+    store::list(db, owner_id, page).await
+}
+
+pub async fn get_project(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<String> {
+    store::get(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("project", id))
+}
+
+/// For what lies below a project: fails as if it were absent unless it is the owner's.
+pub async fn require(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
+    get_project(db, owner_id, id).await.map(drop)
+}
+
+pub async fn update_project(db: &Db, owner_id: OwnerId, id: ProjectId, input: UpdateProject) -> Outcome<String> {
+    store::update(db, owner_id, id, &input, now_ms()).await?;
+    get_project(db, owner_id, id).await
+}
+
+/// 1. The row goes, unless an execution is active, and with it everything in D1 that refers to it. 2. The files
+/// go. A failure of 2 leaves unreachable bytes, which a second call removes.
+pub async fn delete_project(bindings: &Bindings, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
+    if !store::delete(&bindings.db, owner_id, id).await? {
+        get_project(&bindings.db, owner_id, id).await?;
+        let detail = format!("Project {id} has an active execution; stop it first");
+        return Err(Failure::wrong_state(detail));
+    }
+    object::call::<()>(&bindings.workspace(id)?, &WorkspaceCommand::Delete).await
+}

@@ -1,0 +1,70 @@
+//! SQL on `projects`.
+
+use shared_contracts::ids::{OwnerId, ProjectId};
+use shared_contracts::page::PageQuery;
+use shared_contracts::projects::{Project, UpdateProject};
+
+use crate::args;
+use crate::platform::d1::Db;
+use crate::platform::failure::Outcome;
+use crate::platform::paging;
+
+macro_rules! record {
+    () => {
+        "json_object('id', id, 'owner_id', owner_id, 'name', name, 'description', description,
+          'created_at_ms', created_at_ms, 'updated_at_ms', updated_at_ms)"
+    };
+}
+
+/// A second try with the same id is the same project.
+pub const INSERT: &str = "INSERT INTO projects (id, owner_id, name, description, created_at_ms, updated_at_ms)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO NOTHING";
+
+pub const LIST: &str = crate::page_of!(record!(), "projects WHERE owner_id = ?1");
+
+pub const GET: &str = concat!("SELECT ", record!(), " AS record FROM projects WHERE id = ?1 AND owner_id = ?2");
+
+pub const UPDATE: &str = "UPDATE projects
+  SET name = coalesce(?3, name), description = coalesce(?4, description), updated_at_ms = ?5
+  WHERE id = ?1 AND owner_id = ?2";
+
+pub const DELETE: &str = "DELETE FROM projects WHERE id = ?1 AND owner_id = ?2
+  AND NOT EXISTS (SELECT 1 FROM executions WHERE project_id = ?1 AND ended_at_ms IS NULL)";
+
+#[cfg(test)]
+pub const STATEMENTS: &[(&str, &str)] =
+    &[("INSERT", INSERT), ("LIST", LIST), ("GET", GET), ("UPDATE", UPDATE), ("DELETE", DELETE)];
+
+pub async fn insert(db: &Db, project: &Project) -> Outcome<()> {
+    let args = args![
+        project.id.to_string(),
+        project.owner_id.to_string(),
+        project.name.as_str(),
+        project.description.as_str(),
+        project.created_at_ms,
+    ];
+    db.change(INSERT, args).await.map(drop)
+}
+
+pub async fn list(db: &Db, owner_id: OwnerId, page: &PageQuery) -> Outcome<String> {
+    paging::page(db, LIST, owner_id.to_string(), page).await
+}
+
+pub async fn get(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<Option<String>> {
+    db.record(GET, args![id.to_string(), owner_id.to_string()]).await
+}
+
+pub async fn update(db: &Db, owner_id: OwnerId, id: ProjectId, input: &UpdateProject, now_ms: u64) -> Outcome<()> {
+    let args = args![
+        id.to_string(),
+        owner_id.to_string(),
+        input.name.as_deref(),
+        input.description.as_deref(),
+        now_ms,
+    ];
+    db.change(UPDATE, args).await.map(drop)
+}
+
+pub async fn delete(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<bool> {
+    Ok(db.change(DELETE, args![id.to_string(), owner_id.to_string()]).await? > 0)
+}

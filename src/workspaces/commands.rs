@@ -1,0 +1,38 @@
+//! What may be asked of a [`Workspace`](super::object::Workspace).
+
+use serde::{Deserialize, Serialize};
+use shared_contracts::hash::Sha256;
+use shared_contracts::ids::{ImportId, PatchBatchId, ProjectId};
+use shared_contracts::patches::PatchBatch;
+use shared_contracts::paths::WorkspacePath;
+use shared_contracts::workspaces::TreeQuery;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum WorkspaceCommand {
+    /// Answers a `Revision`; none is the head.
+    Revision { revision: Option<u64> },
+    /// The body is a tar or tar.gz. Answers an `ImportReceipt`.
+    Import { project_id: ProjectId },
+    /// The body is a manifest, a `ManifestEntry` a line. Answers a `StartedImport`.
+    StartImport { import_id: ImportId },
+    /// The body is a tar of blobs named by SHA-256. Answers `StoredBlobs`.
+    StoreBlobs { project_id: ProjectId, import_id: ImportId },
+    /// Answers an `ImportReceipt`.
+    CommitImport { import_id: ImportId },
+    /// Answers a page of `TreeItem`s.
+    Tree { query: TreeQuery },
+    /// Answers the content.
+    File { path: WorkspacePath, revision: Option<u64> },
+    /// Answers `ManifestEntry`s, one a line.
+    Manifest { revision: Option<u64> },
+    /// Answers a tar.
+    Export { revision: Option<u64> },
+    /// Answers the content.
+    Blob { sha256: Sha256 },
+    /// Answers a tar of blobs named by SHA-256.
+    Blobs { sha256: Vec<Sha256> },
+    /// Answers a `Receipt`, or the problem `patch_refused`; a batch that was applied answers its receipt again.
+    Apply { project_id: ProjectId, patch_batch_id: PatchBatchId, title: String, batch: PatchBatch },
+    /// Forgets everything. Answers nothing.
+    Delete,
+}

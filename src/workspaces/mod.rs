@@ -1,0 +1,20 @@
+//! A workspace: a project's file tree as a chain of revisions, kept by one [`object::Workspace`] per project.
+//!
+//! ```text
+//!   revision n ── import (tar, or manifest + missing blobs) ──▶ n + 1
+//!   revision n ── patch batch, all of it or nothing ──────────▶ n + 1
+//! ```
+//! A file's row says from which revision to which it stood, so every revision is readable and a new one costs only
+//! what it changes. Content is named by SHA-256: small blobs in the object's SQLite, large ones in R2.
+//!
+//! Operations: `get_workspace`, `import_workspace`, `start_import`, `store_blobs`, `commit_import`, `list_tree`,
+//! `read_file`, `get_manifest`, `export_workspace`, `get_blob`, `fetch_blobs`; `patches` asks for `Apply`.
+
+pub mod apply;
+pub mod blobs;
+pub mod commands;
+pub mod export;
+pub mod import;
+pub mod object;
+pub mod tar_reader;
+pub mod tree;
