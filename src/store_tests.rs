@@ -1,1 +1,10 @@
+//! The stores' SQL on the real migrations, in SQLite itself: what the schema promises, that every statement finds
+//! what it wants through an index, and that the guarded updates guard.
 
+mod accounts;
+mod database;
+mod executions;
+mod migrations;
+mod patches;
+mod records;
+mod statements;

@@ -1,1 +1,86 @@
-fn main() {}
+//! `patchbay-agent`: takes leased executions from the plane, runs them in sandboxes on this machine, posts events,
+//! artifacts and patches back. It dials out; nothing listens here.
+
+mod api;
+mod backoff;
+mod clock;
+mod config;
+mod connect;
+mod doctor;
+mod environment;
+mod execution;
+mod lease;
+mod output;
+mod record;
+mod recover;
+mod report;
+mod run;
+mod sandbox;
+mod stop;
+mod try_command;
+mod watch;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "patchbay-agent",
+    version,
+    about = "Runs Patchbay's executions in sandboxes on this machine"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Connect to the plane and take executions until told to stop
+    Run(Box<run::Run>),
+    /// Say what this machine's sandbox can do, and how to fix what it cannot
+    Doctor(doctor::Doctor),
+    /// Run one command in the sandbox over a directory and print the diff; no plane needed
+    Try(Box<try_command::Try>),
+}
+
+fn main() -> ExitCode {
+    // Before anything else: the helper has one thread, no environment and must start fast.
+    if std::env::args_os().nth(1).is_some_and(|first| first == sandbox::helper::ARGUMENT) {
+        return sandbox::helper::main();
+    }
+    log_to_stderr();
+    // Both HTTP and WebSocket use it; a second call would only find the first one's choice.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => block_on(2, run::run(*arguments)),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Try(arguments) => block_on(1, try_command::run(*arguments)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("patchbay-agent: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `PATCHBAY_LOG` names the levels, such as `debug` or `patchbay_agent=debug`.
+fn log_to_stderr() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PATCHBAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+type Done = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn block_on(threads: usize, future: impl Future<Output = Done>) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(future)
+}

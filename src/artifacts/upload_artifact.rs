@@ -25,7 +25,7 @@ pub async fn upload_artifact(
     if let Some(artifact) = store::of_execution(&bindings.db, execution_id, id).await? {
         return Ok(artifact);
     }
-    let mime_type = mime_guess::from_path(input.path.as_str()).first_or_octet_stream().to_string();
+    let mime_type = mime_type(input.path.as_str()).to_owned();
     let key = key(execution_id, id);
     let bucket = bindings.artifacts()?;
     let metadata = HttpMetadata { content_type: Some(mime_type.clone()), ..HttpMetadata::default() };
@@ -65,6 +65,36 @@ pub async fn upload_artifact(
             bucket.delete(key).await?;
             Err(failure)
         }
+    }
+}
+
+/// What a browser may be told about what coding agents commonly leave behind. A library's full table would be a
+/// tenth of the Worker.
+fn mime_type(path: &str) -> &'static str {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref().unwrap_or_default() {
+        "txt" | "log" | "diff" | "patch" | "toml" | "rs" | "py" | "go" | "sh" | "lcov" => "text/plain; charset=utf-8",
+        "md" => "text/markdown; charset=utf-8",
+        "html" | "htm" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "csv" => "text/csv; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "json" => "application/json",
+        "xml" => "application/xml",
+        "yaml" | "yml" => "application/yaml",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "gz" | "tgz" => "application/gzip",
+        "tar" => "application/x-tar",
+        "wasm" => "application/wasm",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "svg" => "image/svg+xml",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        _ => "application/octet-stream",
     }
 }
 

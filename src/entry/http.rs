@@ -172,7 +172,7 @@ mod tests {
         for (name, _) in OPERATIONS {
             assert!(ROUTES.iter().any(|route| route.operation == *name), "{name}");
         }
-        router();
+        drop(router());
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub const LOOKED_AT: &str = "UPDATE executions SET changed_at_ms = ?2 WHERE id =
 
 #[cfg(test)]
 pub const STATEMENTS: &[(&str, &str)] = &[
+    ("SETTINGS", SETTINGS),
     ("TAKE_TASK", TAKE_TASK),
     ("INSERT", INSERT),
     ("LIST", LIST),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use patch_engine::{File, FileChange, Plan, Snapshot};
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::{PatchBatchId, ProjectId};
-use shared_contracts::limits::PATCH_TOUCHED_BYTES_MAX;
+use shared_contracts::limits::{PATCH_OPERATIONS_MAX, PATCH_TOUCHED_BYTES_MAX};
 use shared_contracts::patches::{FileReceipt, PatchBatch, Receipt};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::problem::{Problem, ProblemKind};
@@ -43,6 +43,10 @@ impl Snapshot for Head<'_> {
     fn is_directory(&self, path: &WorkspacePath) -> bool {
         // If the store fails here, a refusal is the answer that harms nothing.
         self.tree.is_directory(path).unwrap_or(true)
+    }
+
+    fn files_below(&self, path: &WorkspacePath) -> u64 {
+        self.tree.files_below(path, PATCH_OPERATIONS_MAX as u64 + 1).unwrap_or(u64::MAX)
     }
 }
 

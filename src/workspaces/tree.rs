@@ -80,15 +80,22 @@ impl Tree {
         )
     }
 
-    /// Whether any file of the head lies below this path. `0` is the character after `/`.
-    pub fn is_directory(&self, path: &WorkspacePath) -> Outcome<bool> {
+    /// How many files of the head lie below this path, counted up to `most`. `0` is the character after `/`.
+    pub fn files_below(&self, path: &WorkspacePath, most: u64) -> Outcome<u64> {
         #[derive(Deserialize)]
-        struct One {}
-        let row: Option<One> = self.sql.first(
-            "SELECT 1 FROM entries WHERE until IS NULL AND path > ?1 || '/' AND path < ?1 || '0' LIMIT 1",
-            sql_args![path.as_str()],
+        struct Count {
+            files: u64,
+        }
+        let row: Option<Count> = self.sql.first(
+            "SELECT count(*) AS files FROM (SELECT 1 FROM entries
+             WHERE until IS NULL AND path > ?1 || '/' AND path < ?1 || '0' LIMIT ?2)",
+            sql_args![path.as_str(), number(most)],
         )?;
-        Ok(row.is_some())
+        Ok(row.map_or(0, |row| row.files))
+    }
+
+    pub fn is_directory(&self, path: &WorkspacePath) -> Outcome<bool> {
+        Ok(self.files_below(path, 1)? > 0)
     }
 
     /// Files of a revision in order of path, after this one.

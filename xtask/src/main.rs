@@ -1,1 +1,86 @@
-fn main() {}
+//! `cargo xtask COMMAND`: what a command is called and which options it takes; the work is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::terminal::{self, ColorChoice};
+use xtask::{build, check, demo, dev, openapi, setup, test};
+
+/// Set up, build, run, show and test Patchbay.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    /// Colour the output: always, never, or only on a terminal
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
+    color: ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: the wasm target, helper programs, npm packages
+    Setup,
+    /// Build the Worker's WASM and the container agent
+    Build,
+    /// Show the main job end to end: import, execute in a sandbox, watch, apply the patch, check the result
+    Demo {
+        /// The git repository whose HEAD is imported; this one unless given
+        #[arg(long, value_name = "PATH")]
+        repo: Option<PathBuf>,
+        /// A shell command that runs the repository's tests without a network
+        #[arg(long, value_name = "COMMAND")]
+        tests: Option<String>,
+        /// Keep the state folder for a look at it
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Leave the system running and say how to reach it; Ctrl-C stops it
+    Dev {
+        /// The port of the Worker; a free one unless given
+        #[arg(long)]
+        port: Option<u16>,
+        /// Start with an empty state folder
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Format, lints, licences, and whether openapi.json is fresh
+    Check,
+    /// Everything CI runs: check, then unit tests, then acceptance tests
+    Test,
+    /// Write openapi.json from the list of routes
+    Openapi {
+        /// Only say whether the file is what would be written
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    terminal::choose_color(arguments.color);
+    let done = match arguments.command {
+        Command::Setup => setup::everything(setup::Extent::Everything),
+        Command::Build => build_all(),
+        Command::Demo { repo, tests, keep } => demo::run(demo::Options { repo, tests, keep }),
+        Command::Dev { port, fresh } => dev::run(dev::Options { port, fresh }),
+        Command::Check => check::everything(),
+        Command::Test => test::everything(),
+        Command::Openapi { check } => openapi::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build_all() -> anyhow::Result<()> {
+    setup::everything(setup::Extent::Running)?;
+    build::worker()?;
+    build::agent()?;
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The agent's settings: a TOML file, then the environment, then flags; the later wins.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+use shared_contracts::limits::{CONTAINER_AGENT_CAPACITY_MAX, NAME_CHARS_MAX};
+
+use crate::sandbox::Toolchain;
+
+const CAPACITY_DEFAULT: u32 = 2;
+const CACHE_MB_DEFAULT: u64 = 10_240;
+const FILE_DEFAULT: &str = "/etc/patchbay/agent.toml";
+/// Where programs are looked for inside a sandbox, before `path_prefix`.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitsMode {
+    /// No execution without its memory and process limits.
+    #[default]
+    Enforce,
+    /// Runs without any: only for machines without writable control groups, and only knowingly.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceDisk {
+    /// A memory file system of `disk_mb`.
+    #[default]
+    Memory,
+    /// Below the state directory, without a limit of its own.
+    Directory,
+}
+
+/// Flags shared by `run`, `doctor` and `try`; each may come from the environment.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Settings file (TOML); /etc/patchbay/agent.toml where it exists
+    #[arg(long, env = "PATCHBAY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The plane, such as https://patchbay.example.com
+    #[arg(long, env = "PATCHBAY_URL")]
+    pub url: Option<String>,
+    /// File that holds the access token (or set PATCHBAY_TOKEN)
+    #[arg(long, env = "PATCHBAY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// This machine's name; the host name unless given
+    #[arg(long, env = "PATCHBAY_NAME")]
+    pub name: Option<String>,
+    /// Executions at once
+    #[arg(long, env = "PATCHBAY_CAPACITY")]
+    pub capacity: Option<u32>,
+    /// Cache, spools and mount points; one agent a directory
+    #[arg(long, env = "PATCHBAY_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Whether limits must be enforceable
+    #[arg(long, env = "PATCHBAY_LIMITS", value_enum)]
+    pub limits: Option<LimitsMode>,
+    /// Where executions write
+    #[arg(long, env = "PATCHBAY_WORKSPACE_DISK", value_enum)]
+    pub workspace_disk: Option<WorkspaceDisk>,
+    /// Size that the blob cache may have
+    #[arg(long, env = "PATCHBAY_CACHE_MB")]
+    pub cache_mb: Option<u64>,
+    /// Directory that every sandbox may read, at the same path; repeat for more (`:ro` at the end is understood)
+    #[arg(long = "toolchain", env = "PATCHBAY_TOOLCHAINS", value_name = "DIR", value_delimiter = ',')]
+    pub toolchains: Vec<String>,
+    /// Directories put before the sandbox's PATH, joined by colons
+    #[arg(long, env = "PATCHBAY_PATH_PREFIX", value_name = "DIRS")]
+    pub path_prefix: Option<String>,
+}
+
+/// The settings file. Every key is optional; an unknown one is refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SettingsFile {
+    url: Option<String>,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    name: Option<String>,
+    capacity: Option<u32>,
+    state_dir: Option<PathBuf>,
+    limits: Option<LimitsMode>,
+    workspace_disk: Option<WorkspaceDisk>,
+    cache_mb: Option<u64>,
+    toolchains: Vec<String>,
+    path_prefix: Option<String>,
+    /// Variables of every sandbox; an execution's own win.
+    environment: BTreeMap<String, String>,
+}
+
+/// What every command needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub state_dir: PathBuf,
+    pub limits: LimitsMode,
+    pub workspace_disk: WorkspaceDisk,
+    pub cache_mb: u64,
+    pub toolchains: Vec<Toolchain>,
+    pub search_path: String,
+    pub environment: BTreeMap<String, String>,
+    pub name: String,
+    pub capacity: u32,
+    url: Option<String>,
+    token: Option<String>,
+}
+
+/// What `run` needs besides.
+#[derive(Debug, Clone)]
+pub struct Plane {
+    /// `http` or `https`, without a slash at the end.
+    pub url: String,
+    pub token: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {what} {path}: {source}")]
+    Read { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("the settings file {path} is not valid: {detail}")]
+    File { path: PathBuf, detail: String },
+    #[error("{name} is missing; set it with {how}")]
+    Missing { name: &'static str, how: &'static str },
+    #[error("{name} is `{value}`, but {rule}")]
+    Invalid { name: &'static str, value: String, rule: String },
+}
+
+impl Settings {
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            Some(path) => read_file(path)?,
+            None if Path::new(FILE_DEFAULT).exists() => read_file(Path::new(FILE_DEFAULT))?,
+            None => SettingsFile::default(),
+        };
+        Self::merge(flags, file, std::env::var("PATCHBAY_TOKEN").ok())
+    }
+
+    fn merge(flags: &Flags, file: SettingsFile, token_variable: Option<String>) -> Result<Self, ConfigError> {
+        let token = match (&flags.token_file, token_variable, file.token, &file.token_file) {
+            (Some(path), ..) => Some(read_token(path)?),
+            (None, Some(token), ..) | (None, None, Some(token), _) => Some(token),
+            (None, None, None, Some(path)) => Some(read_token(path)?),
+            (None, None, None, None) => None,
+        };
+        let capacity = flags.capacity.or(file.capacity).unwrap_or(CAPACITY_DEFAULT);
+        if !(1..=CONTAINER_AGENT_CAPACITY_MAX).contains(&capacity) {
+            let rule = format!("it must be from 1 to {CONTAINER_AGENT_CAPACITY_MAX}");
+            return Err(ConfigError::Invalid { name: "capacity", value: capacity.to_string(), rule });
+        }
+        let name = flags.name.clone().or(file.name).unwrap_or_else(host_name);
+        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+            let rule = format!("it must be one line of 1 to {NAME_CHARS_MAX} characters");
+            return Err(ConfigError::Invalid { name: "name", value: name.escape_debug().to_string(), rule });
+        }
+        let toolchains = if flags.toolchains.is_empty() { &file.toolchains } else { &flags.toolchains };
+        let prefix = flags.path_prefix.clone().or(file.path_prefix);
+        Ok(Self {
+            state_dir: flags.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state_dir),
+            limits: flags.limits.or(file.limits).unwrap_or_default(),
+            workspace_disk: flags.workspace_disk.or(file.workspace_disk).unwrap_or_default(),
+            cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
+            toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
+            search_path: prefix
+                .map_or_else(|| SEARCH_PATH.into(), |prefix| format!("{prefix}:{SEARCH_PATH}")),
+            environment: file.environment,
+            name,
+            capacity,
+            url: flags.url.clone().or(file.url),
+            token,
+        })
+    }
+
+    pub fn plane(&self) -> Result<Plane, ConfigError> {
+        let url = self.url.clone().ok_or(ConfigError::Missing {
+            name: "the plane's URL",
+            how: "--url, PATCHBAY_URL or `url` in the settings file",
+        })?;
+        let url = url.trim_end_matches('/').to_owned();
+        let parsed = reqwest::Url::parse(&url);
+        if !parsed.is_ok_and(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host()) {
+            let rule = "it must be like https://patchbay.example.com".into();
+            return Err(ConfigError::Invalid { name: "the plane's URL", value: url, rule });
+        }
+        let token = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+        let token = token.map(str::to_owned).ok_or(ConfigError::Missing {
+            name: "the access token",
+            how: "PATCHBAY_TOKEN, --token-file, or `token_file` in the settings file",
+        })?;
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ConfigError::Invalid {
+                name: "the access token",
+                value: "(hidden)".into(),
+                rule: "it must be one word of printable ASCII; copy it again".into(),
+            });
+        }
+        Ok(Plane { url, token })
+    }
+}
+
+fn read_file(path: &Path) -> Result<SettingsFile, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        what: "the settings file",
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::File { path: path.to_owned(), detail: error.to_string() })
+}
+
+fn read_token(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| ConfigError::Read {
+        what: "the token file",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn toolchain(text: &str) -> Result<Toolchain, ConfigError> {
+    let path = PathBuf::from(text.strip_suffix(":ro").unwrap_or(text));
+    let invalid =
+        |rule: &str| ConfigError::Invalid { name: "toolchain", value: text.into(), rule: rule.into() };
+    if !path.is_absolute() || path.components().any(|part| matches!(part, std::path::Component::ParentDir)) {
+        return Err(invalid("it must be an absolute path without `..`"));
+    }
+    // These would show the machine's secrets and sockets, or cover what the sandbox builds itself.
+    const REFUSED: [&str; 10] =
+        ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/var", "/etc", "/workspace", "/var/run"];
+    if REFUSED.iter().any(|refused| path == Path::new(refused)) {
+        return Err(invalid("this directory is never shown to a sandbox; name one below it"));
+    }
+    if !path.exists() {
+        return Err(invalid("nothing is there"));
+    }
+    Ok(Toolchain { path })
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn default_state_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/patchbay-agent".into();
+    }
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+        .unwrap_or_else(|| "/var/tmp".into())
+        .join("patchbay-agent")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file: SettingsFile =
+            toml::from_str("url = 'http://a'\ncapacity = 3\nname = 'file'\ntoken = 't1'").unwrap();
+        let flags = Flags { name: Some("flag".into()), ..Flags::default() };
+        let settings = Settings::merge(&flags, file, Some("t2".into())).unwrap();
+        assert_eq!((settings.name.as_str(), settings.capacity), ("flag", 3));
+        let plane = settings.plane().unwrap();
+        assert_eq!((plane.url.as_str(), plane.token.as_str()), ("http://a", "t2"));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let error = toml::from_str::<SettingsFile>("capcity = 3").unwrap_err().to_string();
+        assert!(error.contains("capcity"), "{error}");
+        let flags = Flags { capacity: Some(0), ..Flags::default() };
+        let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap_err().to_string();
+        assert!(error.contains("capacity is `0`"), "{error}");
+        let flags = Flags { url: Some("ftp://x".into()), ..Flags::default() };
+        let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap().plane().unwrap_err();
+        assert!(error.to_string().contains("ftp://x"), "{error}");
+        let flags = Flags { toolchains: vec!["/run".into()], ..Flags::default() };
+        assert!(Settings::merge(&flags, SettingsFile::default(), None).is_err());
+    }
+}

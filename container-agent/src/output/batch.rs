@@ -1,0 +1,102 @@
+//! Events that enter the spool together: serialised once, straight into the bytes that are written and sent.
+
+use serde::Serialize;
+use shared_contracts::events::{Event, EventBody, EventSource, LogLevel, LogStream};
+use shared_contracts::limits::LOG_BYTES_PER_EXECUTION_MAX;
+
+use super::segment::BLOCK_BYTES_MAX;
+
+/// Where a block lies in a batch.
+pub struct Cut {
+    pub first: u64,
+    pub count: u32,
+    pub offset: usize,
+    pub bytes: usize,
+}
+
+/// Events that are written together.
+pub struct Batch<'a> {
+    pub generation: u32,
+    pub at_ms: u64,
+    pub next: u64,
+    pub buffer: &'a mut Vec<u8>,
+    pub cuts: Vec<Cut>,
+    pub log_bytes: &'a mut u64,
+    pub dropped_lines: &'a mut u64,
+    pub ended: bool,
+}
+
+/// [`Event`] with a log line in it, without owning the text. A test holds the two forms together.
+#[derive(Serialize)]
+struct LogLine<'a> {
+    sequence: u64,
+    generation: u32,
+    at_ms: u64,
+    source: EventSource,
+    r#type: &'static str,
+    level: LogLevel,
+    stream: LogStream,
+    text: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    continues: bool,
+}
+
+impl Batch<'_> {
+    /// A line of the payload's output. Beyond the log's limit it is only counted.
+    pub fn line(&mut self, stream: LogStream, text: &str, continues: bool) {
+        if *self.log_bytes > LOG_BYTES_PER_EXECUTION_MAX {
+            *self.dropped_lines += 1;
+            return;
+        }
+        *self.log_bytes += text.len() as u64 + 1;
+        let level = if stream == LogStream::Stderr { LogLevel::Warn } else { LogLevel::Info };
+        self.push(&LogLine {
+            sequence: self.next,
+            generation: self.generation,
+            at_ms: self.at_ms,
+            source: EventSource::Agent,
+            r#type: "log",
+            level,
+            stream,
+            text,
+            continues,
+        });
+        if *self.log_bytes > LOG_BYTES_PER_EXECUTION_MAX {
+            let text = format!(
+                "the log has reached {LOG_BYTES_PER_EXECUTION_MAX} bytes; from here on it only counts"
+            );
+            let (level, stream) = (LogLevel::Warn, LogStream::System);
+            self.event(EventSource::System, EventBody::Log { level, stream, text, continues: false });
+        }
+    }
+
+    pub fn event(&mut self, source: EventSource, body: EventBody) {
+        self.ended |= matches!(body, EventBody::Ended { .. });
+        self.push(&Event {
+            sequence: self.next,
+            generation: self.generation,
+            at_ms: self.at_ms,
+            source,
+            body,
+        });
+    }
+
+    fn push(&mut self, event: &impl Serialize) {
+        let start = self.buffer.len();
+        if serde_json::to_writer(&mut *self.buffer, event).is_err() {
+            // Writing to memory fails for nothing that an event holds; a half line must not stay either way.
+            self.buffer.truncate(start);
+            return;
+        }
+        self.buffer.push(b'\n');
+        let bytes = self.buffer.len() - start;
+        match self.cuts.last_mut() {
+            Some(cut) if cut.bytes + bytes <= BLOCK_BYTES_MAX => {
+                cut.count += 1;
+                cut.bytes += bytes;
+            }
+            _ => self.cuts.push(Cut { first: self.next, count: 1, offset: start, bytes }),
+        }
+        self.next += 1;
+    }
+}

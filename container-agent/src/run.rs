@@ -1,0 +1,163 @@
+//! `patchbay-agent run`: which loops run, and who stops whom.
+//!
+//! ```text
+//!   signals ──▶ ends ──▶ connect (one session at a time) ──▶ an execution each ──▶ its reader and sender
+//!                         watchdog: leases that nobody confirmed are told that they are gone
+//!   recover: spools of a dead agent, flushed and given up
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::dispatch::{FromContainerAgent, Lease};
+use shared_contracts::limits::LEASE_SECONDS;
+use tokio::sync::mpsc;
+
+use crate::api::Plane;
+use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
+use crate::lease::{Leases, Stopping};
+use crate::sandbox::Provider;
+use crate::sandbox::cgroup::Hierarchies;
+use crate::sandbox::namespaces::Namespaces;
+use crate::sandbox::sweep::{self, StateLock};
+use crate::stop::{Ending, Ends};
+use crate::workspace::Workspaces;
+use crate::{connect, doctor, recover};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What every loop shares.
+pub struct Agent {
+    pub settings: Settings,
+    pub plane: Arc<Plane>,
+    pub token: String,
+    pub tier: SandboxTier,
+    pub leases: Leases,
+    pub ends: Ends,
+    pub workspaces: Workspaces,
+    pub sandboxes: Box<dyn Provider>,
+    /// Below it one directory for each lease.
+    pub executions: PathBuf,
+    /// To the plane, over whichever connection is there.
+    say: mpsc::UnboundedSender<FromContainerAgent>,
+    lease_ms: AtomicU64,
+}
+
+impl Agent {
+    /// Gives a lease back to the plane. It leaves the table when the plane was told.
+    pub fn abandon(&self, lease: Lease, reason: impl Into<String>) {
+        let _ = self.say.send(FromContainerAgent::Abandon { lease, reason: reason.into() });
+    }
+
+    pub fn set_lease_length(&self, length: Duration) {
+        self.lease_ms.store(u64::try_from(length.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn lease_length(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.load(Ordering::Relaxed))
+    }
+}
+
+pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    // 1. Settings and what the machine can do; refuse before anything is touched.
+    let settings = Settings::load(&arguments.flags)?;
+    let plane_settings = settings.plane()?;
+    let (tier, findings) = doctor::examine(&settings);
+    let reason = doctor::reason(tier, &findings);
+    if tier == SandboxTier::None {
+        return Err(format!(
+            "this machine cannot run executions: {reason}; `patchbay-agent doctor` says how to fix it"
+        )
+        .into());
+    }
+    // 2. The state directory is ours alone; what a dead agent left in it goes.
+    let lock = StateLock::take(&settings.state_dir)?;
+    let instance = sweep::instance_of(&settings.state_dir);
+    sweep::sweep_cgroups(&instance);
+    let executions = settings.state_dir.join("executions");
+    std::fs::create_dir_all(&executions)
+        .map_err(|error| format!("cannot make {}: {error}", executions.display()))?;
+    let plane = Arc::new(Plane::new(&plane_settings)?);
+    let (say, sayings) = mpsc::unbounded_channel();
+    let agent = Arc::new(Agent {
+        workspaces: Workspaces::open(&settings.state_dir, settings.cache_mb, Arc::clone(&plane))?,
+        sandboxes: Box::new(provider(&settings, instance.clone())),
+        settings,
+        plane,
+        token: plane_settings.token,
+        tier,
+        leases: Leases::default(),
+        ends: Ends::new(),
+        executions,
+        say,
+        lease_ms: AtomicU64::new(LEASE_SECONDS * 1_000),
+    });
+    tracing::info!(name = %agent.settings.name, capacity = agent.settings.capacity, tier = tier.as_str(), %reason, "starting");
+    // 3. The loops.
+    recover::start(&agent);
+    tokio::spawn(agent.ends.clone().listen());
+    tokio::spawn(watch_leases(Arc::clone(&agent)));
+    tokio::spawn(give_up(Arc::clone(&agent)));
+    let ended = connect::run(Arc::clone(&agent), connect::Sayings::new(sayings)).await;
+    // 4. Nothing that ran may outlive the connection loop.
+    for held in agent.leases.all() {
+        held.tell(Stopping::Gone("the agent ends".into()));
+    }
+    let emptied = async {
+        while agent.leases.count() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), emptied).await;
+    sweep::sweep_cgroups(&instance);
+    drop(lock);
+    match ended {
+        Ok(()) => {
+            tracing::info!("done");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("patchbay-agent: {error}");
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}
+
+async fn watch_leases(agent: Arc<Agent>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        agent.leases.expire(agent.lease_length());
+    }
+}
+
+/// The second signal: everything that runs is given back to the plane.
+async fn give_up(agent: Arc<Agent>) {
+    if agent.ends.watch().wait_for(|ending| *ending == Ending::Abandoning).await.is_ok() {
+        for held in agent.leases.all() {
+            held.tell(Stopping::Abandon("its container agent was stopped".into()));
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for held in agent.leases.all() {
+            held.tell(Stopping::Gone("its container agent was stopped".into()));
+        }
+    }
+}
+
+pub fn provider(settings: &Settings, instance: String) -> Namespaces {
+    Namespaces {
+        instance,
+        hierarchies: Hierarchies::detect(),
+        enforce_limits: settings.limits == LimitsMode::Enforce,
+        disk_in_memory: settings.workspace_disk == WorkspaceDisk::Memory,
+        toolchains: settings.toolchains.clone(),
+    }
+}

@@ -1,0 +1,315 @@
+//! Control groups, v1 and v2, each controller where this machine has it. Owns only directories below
+//! `<hierarchy>/patchbay/<instance>/`; never looks at another.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use shared_contracts::executions::Limits;
+
+use super::Sample;
+
+/// The directory that every agent's cgroups are below.
+const OWN: &str = "patchbay";
+const CPU_PERIOD_US: u64 = 100_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    Memory,
+    Pids,
+    Cpu,
+    Cpuacct,
+}
+
+impl Controller {
+    const ALL: [Self; 4] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuacct];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
+}
+
+/// Where each controller is on this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Hierarchies {
+    found: BTreeMap<Controller, (Version, PathBuf)>,
+}
+
+impl Hierarchies {
+    /// Reads this process's mount table.
+    pub fn detect() -> Self {
+        Self::from_mountinfo(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(), |root| {
+            fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default()
+        })
+    }
+
+    fn from_mountinfo(mountinfo: &str, controllers_of: impl Fn(&Path) -> String) -> Self {
+        let mut found = BTreeMap::new();
+        let mut unified = None;
+        for line in mountinfo.lines() {
+            let Some((left, right)) = line.split_once(" - ") else { continue };
+            let mut right = right.split(' ');
+            let (kind, options) = (right.next().unwrap_or_default(), right.nth(1).unwrap_or_default());
+            let Some(point) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
+            match kind {
+                "cgroup" => {
+                    for controller in Controller::ALL {
+                        if options.split(',').any(|option| option == controller.name()) {
+                            found.insert(controller, (Version::V1, point.clone()));
+                        }
+                    }
+                }
+                "cgroup2" => unified = Some(point),
+                _ => {}
+            }
+        }
+        if let Some(root) = unified {
+            let available = controllers_of(&root);
+            for controller in Controller::ALL {
+                if available.split_whitespace().any(|name| name == controller.name()) {
+                    found.entry(controller).or_insert((Version::V2, root.clone()));
+                }
+            }
+            // v2 accounts CPU time with the cpu controller.
+            if let Some((Version::V2, root)) = found.get(&Controller::Cpu).cloned() {
+                found.entry(Controller::Cpuacct).or_insert((Version::V2, root));
+            }
+        }
+        Self { found }
+    }
+
+    /// For doctor: `v1 at /sys/fs/cgroup/memory`, or none.
+    pub fn describe(&self, controller: Controller) -> Option<String> {
+        self.found.get(&controller).map(|(version, path)| {
+            let version = if *version == Version::V1 { "v1" } else { "v2" };
+            format!("{version} at {}", path.display())
+        })
+    }
+
+    fn roots(&self) -> Vec<(Version, PathBuf)> {
+        let mut roots: Vec<_> = self.found.values().cloned().collect();
+        roots.sort_by(|a, b| a.1.cmp(&b.1));
+        roots.dedup_by(|a, b| a.1 == b.1);
+        roots
+    }
+
+    /// The parents of this instance's cgroups, one a hierarchy.
+    fn instance_directories(&self, instance: &str) -> Vec<PathBuf> {
+        self.roots().into_iter().map(|(_, root)| root.join(OWN).join(instance)).collect()
+    }
+
+    /// Makes the cgroups of one sandbox with its limits.
+    pub fn create(&self, instance: &str, name: &str, limits: &Limits) -> std::io::Result<Cgroup> {
+        let mut cgroup = Cgroup { directories: BTreeMap::new() };
+        for (version, root) in self.roots() {
+            if version == Version::V2 {
+                delegate(&root, instance)?;
+            }
+            create_directories(&root.join(OWN).join(instance).join(name))?;
+        }
+        for (controller, (version, root)) in &self.found {
+            let directory = root.join(OWN).join(instance).join(name);
+            cgroup.directories.insert(*controller, (*version, directory));
+        }
+        if let Err(error) = cgroup.limit(limits) {
+            cgroup.remove();
+            return Err(error);
+        }
+        Ok(cgroup)
+    }
+
+    /// Kills what still runs in this instance's cgroups and removes them. Returns how many were left over.
+    pub fn sweep(&self, instance: &str) -> usize {
+        let mut leftovers = 0;
+        for parent in self.instance_directories(instance) {
+            let Ok(entries) = fs::read_dir(&parent) else { continue };
+            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+                leftovers += 1;
+                kill_and_remove(&entry.path());
+            }
+            let _ = fs::remove_dir(&parent);
+        }
+        leftovers
+    }
+
+    /// Removes this instance's own directory; what is inside stays.
+    pub fn leave(&self, instance: &str) {
+        for parent in self.instance_directories(instance) {
+            let _ = fs::remove_dir(&parent);
+        }
+    }
+}
+
+fn create_directories(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)
+        .map_err(|error| std::io::Error::new(error.kind(), format!("create {}: {error}", path.display())))
+}
+
+fn write(path: &Path, value: &str) -> std::io::Result<()> {
+    fs::write(path, value).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("write `{value}` to {}: {error}", path.display()))
+    })
+}
+
+/// v2 hands a controller down one level at a time.
+fn delegate(root: &Path, instance: &str) -> std::io::Result<()> {
+    let available = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    let wanted: Vec<_> = available
+        .split_whitespace()
+        .filter(|name| matches!(*name, "memory" | "pids" | "cpu"))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let parent = root.join(OWN).join(instance);
+    create_directories(&parent)?;
+    for level in [root, &root.join(OWN), &parent] {
+        write(&level.join("cgroup.subtree_control"), &wanted.join(" "))?;
+    }
+    Ok(())
+}
+
+fn kill_and_remove(directory: &Path) {
+    for attempt in 0..100 {
+        if fs::remove_dir(directory).is_ok() || !directory.exists() {
+            return;
+        }
+        let _ = fs::write(directory.join("cgroup.kill"), "1");
+        for pid in fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default().lines() {
+            if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(if attempt < 20 { 1 } else { 10 }));
+    }
+    tracing::warn!(cgroup = %directory.display(), "a control group could not be removed; the next start tries again");
+}
+
+/// The cgroups of one sandbox.
+#[derive(Debug)]
+pub struct Cgroup {
+    directories: BTreeMap<Controller, (Version, PathBuf)>,
+}
+
+impl Cgroup {
+    fn limit(&self, limits: &Limits) -> std::io::Result<()> {
+        let memory = (u64::from(limits.memory_mb) * 1024 * 1024).to_string();
+        let quota = ((limits.cpu_cores * CPU_PERIOD_US as f64) as u64).max(1_000);
+        for (controller, (version, directory)) in &self.directories {
+            match (controller, version) {
+                (Controller::Memory, Version::V1) => {
+                    write(&directory.join("memory.limit_in_bytes"), &memory)?;
+                    let swap = directory.join("memory.memsw.limit_in_bytes");
+                    if swap.exists() {
+                        write(&swap, &memory)?;
+                    }
+                }
+                (Controller::Memory, Version::V2) => {
+                    write(&directory.join("memory.max"), &memory)?;
+                    let swap = directory.join("memory.swap.max");
+                    if swap.exists() {
+                        write(&swap, "0")?;
+                    }
+                }
+                (Controller::Pids, _) => write(&directory.join("pids.max"), &limits.processes.to_string())?,
+                (Controller::Cpu, Version::V1) => {
+                    write(&directory.join("cpu.cfs_period_us"), &CPU_PERIOD_US.to_string())?;
+                    write(&directory.join("cpu.cfs_quota_us"), &quota.to_string())?;
+                }
+                (Controller::Cpu, Version::V2) => {
+                    write(&directory.join("cpu.max"), &format!("{quota} {CPU_PERIOD_US}"))?;
+                }
+                (Controller::Cpuacct, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The files through which a process enters.
+    pub fn procs_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> =
+            self.directories.values().map(|(_, directory)| directory.join("cgroup.procs")).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    pub fn sample(&self) -> Sample {
+        let number = |controller, v1: &str, v2: &str| {
+            let (version, directory) = self.directories.get(&controller)?;
+            let file = if *version == Version::V1 { v1 } else { v2 };
+            fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok()
+        };
+        let field = |controller, v1: &str, v2: &str, key: &str| {
+            let (version, directory) = self.directories.get(&controller)?;
+            let file = if *version == Version::V1 { v1 } else { v2 };
+            let text = fs::read_to_string(directory.join(file)).ok()?;
+            text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok())
+        };
+        let cpu_us = match self.directories.get(&Controller::Cpuacct) {
+            Some((Version::V1, _)) => number(Controller::Cpuacct, "cpuacct.usage", "").map(|ns| ns / 1_000),
+            _ => field(Controller::Cpuacct, "", "cpu.stat", "usage_usec "),
+        };
+        let processes = number(Controller::Pids, "pids.current", "pids.current").unwrap_or_default();
+        Sample {
+            memory_bytes: number(Controller::Memory, "memory.usage_in_bytes", "memory.current")
+                .unwrap_or_default(),
+            memory_peak_bytes: number(Controller::Memory, "memory.max_usage_in_bytes", "memory.peak")
+                .unwrap_or_default(),
+            cpu_us: cpu_us.unwrap_or_default(),
+            processes: u32::try_from(processes).unwrap_or(u32::MAX),
+            out_of_memory_kills: field(
+                Controller::Memory,
+                "memory.oom_control",
+                "memory.events",
+                "oom_kill ",
+            )
+            .unwrap_or_default(),
+            refused_forks: field(Controller::Pids, "pids.events", "pids.events", "max ").unwrap_or_default(),
+        }
+    }
+
+    /// Kills what is inside and removes the directories.
+    pub fn remove(&self) {
+        let mut directories: Vec<_> = self.directories.values().map(|(_, directory)| directory).collect();
+        directories.sort();
+        directories.dedup();
+        directories.into_iter().for_each(|directory| kill_and_remove(directory));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 25 0:26 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+31 25 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+32 25 0:28 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+33 25 0:29 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn each_controller_is_taken_where_it_is() {
+        let hybrid = Hierarchies::from_mountinfo(HYBRID, |_| "cpuset io".into());
+        assert_eq!(hybrid.describe(Controller::Memory).as_deref(), Some("v1 at /sys/fs/cgroup/memory"));
+        assert_eq!(hybrid.describe(Controller::Cpuacct), None);
+        let pure = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+        let pure = Hierarchies::from_mountinfo(pure, |_| "cpuset cpu io memory pids".into());
+        assert_eq!(pure.describe(Controller::Memory).as_deref(), Some("v2 at /sys/fs/cgroup"));
+        assert_eq!(pure.describe(Controller::Cpuacct).as_deref(), Some("v2 at /sys/fs/cgroup"));
+        assert_eq!(pure.roots().len(), 1);
+    }
+}

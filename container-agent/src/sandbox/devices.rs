@@ -1,0 +1,59 @@
+//! `/dev` and the masked parts of `/proc` inside a sandbox.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::sys;
+
+const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Files of `/proc` that tell or change what concerns the whole machine. An empty file stands in for each.
+const MASKED_FILES: [&str; 6] =
+    ["kcore", "keys", "timer_list", "sysrq-trigger", "latency_stats", "sched_debug"];
+const READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "asound"];
+
+/// The helper's half: nodes bound from the host, links, and a directory for the pseudo-terminals.
+pub fn build(root: &Path, shared_memory: &Path) -> io::Result<()> {
+    let dev = root.join("dev");
+    fs::create_dir(&dev)?;
+    for node in NODES {
+        let target = dev.join(node);
+        File::create(&target)?;
+        let tree = sys::open_tree(&Path::new("/dev").join(node), false)?;
+        sys::mount_setattr(tree.as_fd(), false, sys::ATTR_NOSUID | sys::ATTR_NOEXEC, None)?;
+        sys::move_mount(tree.as_fd(), &target)?;
+    }
+    fs::create_dir(dev.join("pts"))?;
+    symlink("pts/ptmx", dev.join("ptmx"))?;
+    for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+        symlink(format!("/proc/self/fd{target}"), dev.join(link))?;
+    }
+    fs::create_dir(dev.join("shm"))?;
+    super::root::bind(shared_memory, &dev.join("shm"), false, sys::ATTR_NOSUID | sys::ATTR_NODEV)
+}
+
+/// The child's half: file systems that belong to its own namespaces.
+pub fn mount_in_child(root: &Path) -> io::Result<()> {
+    let (proc, pts) = (root.join("proc"), root.join("dev/pts"));
+    let safe = libc::MS_NOSUID | libc::MS_NOEXEC;
+    sys::mount("proc", &proc, "proc", safe | libc::MS_NODEV, "")?;
+    sys::mount("devpts", &pts, "devpts", safe, "newinstance,ptmxmode=0666,mode=620")?;
+    let empty = root.join("etc/.empty");
+    for name in MASKED_FILES {
+        let target = proc.join(name);
+        if target.exists() {
+            super::root::bind(&empty, &target, false, sys::ATTR_RDONLY)?;
+        }
+    }
+    for name in READ_ONLY {
+        let target = proc.join(name);
+        if target.is_dir() {
+            let attributes = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV | sys::ATTR_NOEXEC;
+            super::root::bind(&target, &target, false, attributes)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! What this machine can do, for `doctor` and for the refusal of `run`. Each probe tries the thing itself.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use shared_contracts::container_agents::SandboxTier;
+
+use super::cgroup::{Controller, Hierarchies};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Good,
+    /// Works, with something less.
+    Limited,
+    /// No sandbox without it.
+    Missing,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    pub what: &'static str,
+    pub verdict: Verdict,
+    pub found: String,
+    pub meaning: String,
+    /// Empty where nothing needs fixing.
+    pub fix: String,
+}
+
+impl Finding {
+    pub fn good(what: &'static str, found: impl Into<String>, meaning: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Good,
+            found: found.into(),
+            meaning: meaning.into(),
+            fix: String::new(),
+        }
+    }
+
+    pub fn bad(
+        what: &'static str,
+        verdict: Verdict,
+        found: impl Into<String>,
+        meaning: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { what, verdict, found: found.into(), meaning: meaning.into(), fix: fix.into() }
+    }
+}
+
+/// How the operator wants limits treated; it decides what a missing controller means.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    pub enforce_limits: bool,
+    pub disk_in_memory: bool,
+}
+
+pub fn probe(expected: Expected) -> Vec<Finding> {
+    let mut findings = vec![privilege(), user_namespaces(), landlock(), seccomp(), overlay(), proc_visible()];
+    let hierarchies = Hierarchies::detect();
+    for (controller, what, needed) in [
+        (Controller::Memory, "memory limit", true),
+        (Controller::Pids, "process limit", true),
+        (Controller::Cpu, "CPU limit", false),
+        (Controller::Cpuacct, "CPU accounting", false),
+    ] {
+        findings.push(controller_finding(
+            &hierarchies,
+            controller,
+            what,
+            needed && expected.enforce_limits,
+            expected,
+        ));
+    }
+    findings.push(match expected.disk_in_memory {
+        true => Finding::good("disk limit", "memory (tmpfs)", "sized per execution; counts as memory, too"),
+        false => Finding::bad(
+            "disk limit",
+            Verdict::Limited,
+            "directory",
+            "what an execution writes is not limited; it may fill the state directory's file system",
+            "set workspace_disk = \"memory\"",
+        ),
+    });
+    findings
+}
+
+/// The tier these findings yield.
+pub fn tier(findings: &[Finding]) -> SandboxTier {
+    match findings.iter().map(|finding| finding.verdict).max_by_key(|verdict| *verdict as u8) {
+        Some(Verdict::Missing) => SandboxTier::None,
+        Some(Verdict::Limited) => SandboxTier::Limited,
+        _ => SandboxTier::Strong,
+    }
+}
+
+fn privilege() -> Finding {
+    if rustix::process::geteuid().is_root() {
+        return Finding::good("privilege", "root", "every execution gets a user of its own");
+    }
+    Finding::bad(
+        "privilege",
+        Verdict::Missing,
+        "an ordinary user",
+        "this version builds its sandbox as root only (a uid of its own per execution, id-mapped workspace, limits)",
+        "run it as root: systemd service or sudo",
+    )
+}
+
+fn user_namespaces() -> Finding {
+    let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let limit = read("/proc/sys/user/max_user_namespaces");
+    if !Path::new("/proc/self/ns/user").exists() || limit.as_deref() == Some("0") {
+        return Finding::bad(
+            "user namespaces",
+            Verdict::Missing,
+            limit.map_or_else(
+                || "not in this kernel".into(),
+                |limit| format!("max_user_namespaces = {limit}"),
+            ),
+            "executions cannot be given a user of their own",
+            "sysctl user.max_user_namespaces=10000",
+        );
+    }
+    Finding::good("user namespaces", format!("up to {}", limit.unwrap_or_default()), "own user per execution")
+}
+
+fn landlock() -> Finding {
+    // SAFETY: asks for the version only; with this flag no attribute is read.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, 1) };
+    match version {
+        6.. => {
+            Finding::good("Landlock", format!("ABI {version}"), "second wall for files, sockets and signals")
+        }
+        1..=5 => Finding::bad(
+            "Landlock",
+            Verdict::Limited,
+            format!("ABI {version}"),
+            "second wall for files; abstract sockets and signals have only the namespaces",
+            "a kernel of 6.12 or later",
+        ),
+        _ => Finding::bad(
+            "Landlock",
+            Verdict::Missing,
+            "absent",
+            "the second wall for files is missing",
+            "boot with lsm=landlock,… or use a kernel that has it",
+        ),
+    }
+}
+
+fn seccomp() -> Finding {
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if actions.contains("errno") && actions.contains("kill_process") {
+        Finding::good("seccomp", "filters", "dangerous calls and AF_VSOCK are refused")
+    } else {
+        Finding::bad(
+            "seccomp",
+            Verdict::Missing,
+            "no filters",
+            "dangerous system calls cannot be refused",
+            "a kernel with CONFIG_SECCOMP_FILTER",
+        )
+    }
+}
+
+fn overlay() -> Finding {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if known.lines().any(|line| line.trim_start_matches("nodev").trim() == "overlay") {
+        return Finding::good("overlayfs", "in the kernel", "a workspace is attached without copying it");
+    }
+    Finding::bad(
+        "overlayfs",
+        Verdict::Missing,
+        "absent",
+        "a workspace cannot be attached",
+        "modprobe overlay",
+    )
+}
+
+/// Inside most containers parts of `/proc` are covered, and the kernel then refuses a fresh one in a namespace.
+fn proc_visible() -> Finding {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let covered: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| point.starts_with("/proc/") && *point != "/proc/sys/fs/binfmt_misc")
+        .collect();
+    if covered.is_empty() {
+        return Finding::good("/proc", "whole", "each sandbox gets a fresh one");
+    }
+    Finding::bad(
+        "/proc",
+        Verdict::Missing,
+        format!("covered at {}", covered.join(", ")),
+        "the kernel refuses a fresh /proc in a sandbox: this agent runs inside a container",
+        "run it on the host, or with docker run --security-opt systempaths=unconfined",
+    )
+}
+
+fn controller_finding(
+    hierarchies: &Hierarchies,
+    controller: Controller,
+    what: &'static str,
+    needed: bool,
+    expected: Expected,
+) -> Finding {
+    let Some(found) = hierarchies.describe(controller) else {
+        let verdict = if needed { Verdict::Missing } else { Verdict::Limited };
+        return Finding::bad(
+            what,
+            verdict,
+            "no controller",
+            "this cannot be enforced here",
+            "mount the controller (cgroup v2: enable it in the parent's cgroup.subtree_control), or accept it with limits = \"none\"",
+        );
+    };
+    if !expected.enforce_limits {
+        return Finding::bad(
+            what,
+            Verdict::Limited,
+            found,
+            "not used: the configuration says limits = \"none\"",
+            "set limits = \"enforce\"",
+        );
+    }
+    Finding::good(what, found, "enforced per execution")
+}
+
+/// Tries to make, and removes, a cgroup with default limits: what a read-only hierarchy would refuse.
+pub fn cgroups_writable(instance: &str) -> Finding {
+    let hierarchies = Hierarchies::detect();
+    match hierarchies.create(instance, "doctor", &shared_contracts::executions::Limits::default()) {
+        Ok(cgroup) => {
+            cgroup.remove();
+            hierarchies.leave(instance);
+            Finding::good("control groups", "writable", "limits can be set")
+        }
+        Err(error) => Finding::bad(
+            "control groups",
+            Verdict::Missing,
+            error.to_string(),
+            "limits cannot be set",
+            "run it as root outside a container, or accept no limits with limits = \"none\"",
+        ),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a dead agent left: found by its state directory, whose lock tells that it is dead. Mounts and processes
+//! need no sweeping, because they end with the helper; control groups and directories do.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use shared_contracts::hash::Sha256;
+
+use super::cgroup::Hierarchies;
+
+/// Held as long as the agent lives; the kernel gives it up when the process ends, however it ends.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("cannot use the state directory {path}: {source}; name another one with --state-dir")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "another agent uses the state directory {path}; stop it, or give this one a directory of its own (--state-dir)"
+    )]
+    Held { path: PathBuf },
+}
+
+impl StateLock {
+    pub fn take(state_directory: &Path) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: state_directory.to_owned(), source };
+        fs::create_dir_all(state_directory).map_err(io)?;
+        let path = state_directory.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held { path: state_directory.to_owned() }),
+            Err(error) => Err(io(error.into())),
+        }
+    }
+}
+
+/// Names everything of one agent on this machine: two agents with two state directories never meet.
+pub fn instance_of(state_directory: &Path) -> String {
+    let path = state_directory.canonicalize().unwrap_or_else(|_| state_directory.to_owned());
+    let mut name = Sha256::of(path.as_os_str().as_encoded_bytes()).to_string();
+    name.truncate(12);
+    name
+}
+
+/// Removes this instance's leftover control groups. Call it with the lock held and nothing running.
+pub fn sweep_cgroups(instance: &str) {
+    let leftovers = Hierarchies::detect().sweep(instance);
+    if leftovers > 0 {
+        tracing::info!(leftovers, "removed control groups that an earlier run left behind");
+    }
+}
+
+/// Where `try` keeps its directories.
+pub fn try_parent() -> PathBuf {
+    std::env::temp_dir().join("patchbay-try")
+}
+
+/// Removes what dead `try` runs left.
+pub fn sweep_tries() {
+    let Ok(entries) = fs::read_dir(try_parent()) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if let Ok(lock) = StateLock::take(&path) {
+            Hierarchies::detect().sweep(&instance_of(&path));
+            let _ = fs::remove_dir_all(&path);
+            drop(lock);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the payload may not do even inside its namespaces: resource limits, capabilities, Landlock, seccomp.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    Scope, path_beneath_rules,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
+};
+
+use super::sys;
+
+/// Where the payload may write.
+const WRITABLE: [&str; 4] = ["/workspace", "/tmp", "/home/agent", "/dev"];
+const OPEN_FILES_MAX: u64 = 16_384;
+const CAPABILITIES_LAST: libc::c_ulong = 63;
+
+/// Calls that the payload never needs. Each answers EPERM.
+const DENIED: &[libc::c_long] = &[
+    // Mounts and roots.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    // Namespaces; `clone` is looked at more closely below.
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_process_madvise,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
+    libc::SYS_memfd_secret,
+    libc::SYS_personality,
+    libc::SYS_vhangup,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+    libc::SYS_set_mempolicy,
+    libc::SYS_mbind,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+];
+
+const NAMESPACE_FLAGS: [libc::c_int; 8] = [
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+    0x80, // CLONE_NEWTIME
+];
+/// AF_VSOCK is not among them: it ignores network namespaces and reaches the hypervisor's host.
+const SOCKET_FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+const TIOCLINUX: u64 = 0x541c;
+
+/// Two programs, because one holds one errno.
+pub struct Seccomp([BpfProgram; 2]);
+
+impl Seccomp {
+    pub fn compile() -> Result<Self, seccompiler::Error> {
+        Ok(Self([deny_program()?, clone3_program()]))
+    }
+
+    /// For this process and its children, for ever.
+    pub fn apply(&self) -> Result<(), seccompiler::Error> {
+        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program))
+    }
+}
+
+fn deny_program() -> Result<BpfProgram, seccompiler::Error> {
+    use SeccompCmpArgLen::{Dword, Qword};
+    let condition = |argument, length, operator, value| {
+        SeccompCondition::new(argument, length, operator, value).map_err(seccompiler::Error::from)
+    };
+    let number = |value: libc::c_int| u64::from(value.unsigned_abs());
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut namespaces = Vec::new();
+    for flag in NAMESPACE_FLAGS.map(number) {
+        let set = condition(0, Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
+        namespaces.push(SeccompRule::new(vec![set])?);
+    }
+    rules.insert(libc::SYS_clone, namespaces);
+    let mut other_family = Vec::new();
+    for family in SOCKET_FAMILIES.map(number) {
+        other_family.push(condition(0, Dword, SeccompCmpOp::Ne, family)?);
+    }
+    let other_netlink = vec![
+        condition(0, Dword, SeccompCmpOp::Eq, number(libc::AF_NETLINK))?,
+        condition(2, Dword, SeccompCmpOp::Ne, number(libc::NETLINK_ROUTE))?,
+    ];
+    let sockets = vec![SeccompRule::new(other_family)?, SeccompRule::new(other_netlink)?];
+    rules.insert(libc::SYS_socket, sockets.clone());
+    rules.insert(libc::SYS_socketpair, sockets);
+    let mut terminal = Vec::new();
+    for request in [libc::TIOCSTI, TIOCLINUX] {
+        terminal.push(SeccompRule::new(vec![condition(1, Dword, SeccompCmpOp::Eq, request)?])?);
+    }
+    rules.insert(libc::SYS_ioctl, terminal);
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let deny = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, deny, architecture)?.try_into()?)
+}
+
+/// `clone3` hides its flags behind a pointer: ENOSYS makes libraries fall back to `clone`. A call with x32's bit is
+/// no call that any 64-bit program makes: it ends the process.
+fn clone3_program() -> BpfProgram {
+    let statement = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let jump = |code: u32, k: u32, jt: u8, jf: u8| sock_filter { code: code as u16, jt, jf, k };
+    let clone3 = libc::SYS_clone3.unsigned_abs() as u32;
+    vec![
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        jump(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0x4000_0000, 2, 0),
+        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, clone3, 2, 0),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+    ]
+}
+
+/// A second wall for files; abstract sockets and signals stay inside where the kernel can (ABI 6).
+pub fn landlock() -> Result<RulesetStatus, landlock::RulesetError> {
+    let abi = ABI::V6;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        .scope(Scope::from_all(abi))?
+        .create()?
+        .add_rules(path_beneath_rules(["/"], AccessFs::from_read(abi)))?
+        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(abi)))?
+        .restrict_self()?;
+    Ok(status.ruleset)
+}
+
+/// Lowers limits; none is ever raised above what this process has.
+pub fn resource_limits(processes: u32) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    for (resource, wanted) in [
+        (Resource::Core, 0),
+        (Resource::Nofile, OPEN_FILES_MAX),
+        (Resource::Nproc, u64::from(processes)),
+        (Resource::Memlock, 8 * 1024 * 1024),
+    ] {
+        let value = getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted));
+        setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?;
+    }
+    Ok(())
+}
+
+/// No capability now, and no way to get one back.
+pub fn drop_capabilities() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    // NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE with their locks; KEEP_CAPS locked off.
+    const SECURE_BITS: libc::c_ulong = 0b1110_1111;
+    for capability in 0..=CAPABILITIES_LAST {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
+            // Beyond the last one that this kernel knows.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            other => other?,
+        }
+    }
+    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)?;
+    sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let nothing = [const { Data { effective: 0, permitted: 0, inheritable: 0 } }; 2];
+    // SAFETY: the header and two data records that version 3 wants; both outlive the call.
+    sys::check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) })?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_programs_compile() {
+        super::Seccomp::compile().unwrap();
+    }
+}

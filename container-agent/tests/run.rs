@@ -1,0 +1,184 @@
+//! The agent against a scripted plane: the whole path of an execution, and what happens when parts of it fail.
+//! These tests run the real sandbox and need root.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is not there is a failed test")]
+
+mod plane;
+
+use std::time::Duration;
+
+use plane::{Plane, leased};
+use serde_json::Value;
+use shared_contracts::dispatch::ToContainerAgent;
+
+fn lines(events: &[Value], stream: &str) -> Vec<String> {
+    let of = |event: &&Value| event["type"] == "log" && event["stream"] == stream;
+    events.iter().filter(of).map(|event| event["text"].as_str().unwrap().to_owned()).collect()
+}
+
+fn contiguous(events: &[Value]) {
+    for (event, sequence) in events.iter().zip(1_u64..) {
+        assert_eq!(event["sequence"], sequence);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_from_lease_to_terminal_event() {
+    let plane = Plane::start().await;
+    plane.file("a.txt", "one\ntwo\n");
+    plane.file("dir/gone.txt", "gone\n");
+    plane.file("run.sh", "#!/bin/sh\necho from script\n");
+    plane.file(".gitignore", "target/\n");
+    plane.with(|state| state.busy = 2);
+    let directory = tempfile::tempdir().unwrap();
+    let mut agent = plane.agent(directory.path());
+    let script = "./run.sh; echo err >&2; sed -i s/two/2/ a.txt; rm dir/gone.txt; mkdir -p new target/x; echo n > new/f; \
+                  echo o > target/x/o; echo report > report.log; cat $PATCHBAY_PROMPT_FILE; echo; env | grep -c TOKEN; true";
+    let mut work = leased(1, 1, &["sh", "-c", script]);
+    work.spec.artifacts = vec!["*.log".into()];
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    let (ended, events) = plane.ended(id).await;
+    contiguous(&events);
+    assert_eq!(ended["outcome"], "succeeded", "{ended}");
+    assert_eq!(ended["exit_code"], 0);
+    assert_eq!(lines(&events, "stdout"), ["from script", "Do it", "0"]);
+    assert_eq!(lines(&events, "stderr"), ["err"]);
+    plane.with(|state| {
+        assert_eq!(state.artifacts.len(), 1);
+        assert!(state.artifacts[0].0.contains("path=report.log"));
+        assert_eq!(state.artifacts[0].1, b"report\n");
+        let operations = state.patches[0]["batch"]["operations"].as_array().unwrap();
+        let mut said: Vec<_> =
+            operations.iter().map(|o| format!("{} {}", o["operation"], o["path"])).collect();
+        said.sort();
+        let wanted = [
+            "\"create\" \"new/f\"",
+            "\"create\" \"report.log\"",
+            "\"delete\" \"dir/gone.txt\"",
+            "\"edit\" \"a.txt\"",
+        ];
+        assert_eq!(said, wanted);
+    });
+    // SIGTERM drains, and nothing stays behind.
+    agent.signal("-TERM");
+    assert_eq!(agent.exit_code(), 0);
+    assert_eq!(std::fs::read_dir(directory.path().join("executions")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_timeout_failure_and_unknown_commands() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let cancelled = leased(1, 1, &["sh", "-c", "echo started; sleep 60"]);
+    let mut slow = leased(2, 1, &["sleep", "60"]);
+    slow.spec.limits.wall_seconds = 1;
+    let failing = leased(3, 1, &["sh", "-c", "exit 7"]);
+    let unknown = leased(4, 1, &["no-such-program"]);
+    for work in [&cancelled, &slow, &failing, &unknown] {
+        plane.lease(work.clone()).await;
+    }
+    let id = cancelled.lease.execution_id.to_string();
+    plane
+        .until("its first line", |state| {
+            state.events.get(&id)?.iter().any(|e| e["text"] == "started").then_some(())
+        })
+        .await;
+    plane.send(ToContainerAgent::Cancel { lease: cancelled.lease, reason: "stop asked for".into() }).await;
+    let (ended, _) = plane.ended(cancelled.lease.execution_id).await;
+    assert_eq!((&ended["outcome"], &ended["reason"]), (&"cancelled".into(), &"stop asked for".into()));
+    let (ended, _) = plane.ended(slow.lease.execution_id).await;
+    assert_eq!(ended["outcome"], "timed_out", "{ended}");
+    let (ended, _) = plane.ended(failing.lease.execution_id).await;
+    assert_eq!((&ended["outcome"], &ended["exit_code"]), (&"failed".into(), &7.into()));
+    let (ended, _) = plane.ended(unknown.lease.execution_id).await;
+    assert!(ended["reason"].as_str().unwrap().contains("no-such-program"), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_whole_over_lost_connections() {
+    let plane = Plane::start().await;
+    plane.with(|state| state.drop_after = Some(3));
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let work = leased(
+        1,
+        1,
+        &[
+            "sh",
+            "-c",
+            "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i%500)) = 0 ] && sleep 0.1; done; true",
+        ],
+    );
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    let (_, events) = plane.ended(id).await;
+    contiguous(&events);
+    let wanted: Vec<_> = (0..3000).map(|n| format!("line {n}")).collect();
+    assert_eq!(lines(&events, "stdout"), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_is_flushed_and_given_back_by_the_next() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let work = leased(1, 1, &["sh", "-c", "for i in 1 2 3; do echo line $i; done; sleep 60"]);
+    let id = work.lease.execution_id;
+    {
+        let agent = plane.agent(directory.path());
+        plane.lease(work).await;
+        let id = id.to_string();
+        plane
+            .until("three lines", |state| {
+                (state.events.get(&id)?.iter().filter(|e| e["stream"] == "stdout").count() == 3).then_some(())
+            })
+            .await;
+        agent.signal("-KILL");
+        // Its lock is free once it is gone.
+    }
+    let _agent = plane.agent(directory.path());
+    let abandon = plane.said("abandon", id).await;
+    assert!(abandon["reason"].as_str().unwrap().contains("restarted"));
+    plane.with(|state| contiguous(&state.events[&id.to_string()]));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(std::fs::read_dir(directory.path().join("executions")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_producer_is_slowed_and_nothing_is_lost() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let work = leased(1, 1, &["sh", "-c", "seq 1 300000"]);
+    let id = work.lease.execution_id;
+    let started = std::time::Instant::now();
+    plane.lease(work).await;
+    let (_, events) = plane.ended(id).await;
+    let seconds = started.elapsed().as_secs_f64();
+    contiguous(&events);
+    assert_eq!(lines(&events, "stdout").len(), 300_000);
+    let messages = plane.with(|state| state.messages);
+    println!("300,000 lines in {seconds:.2} s ({:.0} lines/s), {messages} messages", 300_000.0 / seconds);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_gone_stops_the_sandbox_silently() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let work = leased(1, 1, &["sh", "-c", "echo here; sleep 60"]);
+    let lease = work.lease;
+    plane.lease(work).await;
+    let id = lease.execution_id.to_string();
+    plane
+        .until("its line", |state| state.events.get(&id)?.iter().any(|e| e["text"] == "here").then_some(()))
+        .await;
+    plane.with(|state| state.gone.push(lease));
+    let executions = directory.path().join("executions");
+    plane
+        .until("the directory to go", |_| {
+            (std::fs::read_dir(&executions).unwrap().count() == 0).then_some(())
+        })
+        .await;
+    plane.with(|state| assert!(state.events[&id].iter().all(|event| event["type"] != "ended")));
+}

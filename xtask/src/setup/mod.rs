@@ -1,0 +1,45 @@
+//! Finds what a build, a run or a check needs, and installs what is missing: one line for each.
+//!
+//! Everything is pinned: the npm packages by package-lock.json, the helper programs by version here or in
+//! Cargo.lock. When all is there, nothing is started that takes time.
+
+mod debian;
+mod helpers;
+mod npm;
+mod toolchain;
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
+pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
+
+use crate::terminal;
+
+/// What the things are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Building and running the system.
+    Running,
+    /// The checks as well.
+    Everything,
+}
+
+/// Says what is found and installs the rest.
+pub fn everything(extent: Extent) -> Result<()> {
+    let started = Instant::now();
+    terminal::heading("Setup");
+    let toolchain = toolchain::ensure()?;
+    if extent == Extent::Everything && toolchain == WasmToolchain::Debian {
+        debian::ensure_lints()?;
+    }
+    npm::ensure()?;
+    wasm_bindgen()?.ensure()?;
+    WORKER_BUILD.ensure()?;
+    if extent == Extent::Everything {
+        CARGO_DENY.ensure()?;
+    }
+    terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
+    Ok(())
+}
