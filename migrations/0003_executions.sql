@@ -45,6 +45,7 @@ CREATE TABLE executions (
 ) STRICT;
 CREATE INDEX executions_by_task ON executions (task_id, id);
 CREATE INDEX executions_by_project ON executions (project_id);
+CREATE INDEX executions_by_owner ON executions (owner_id);
 CREATE INDEX executions_by_retry ON executions (retry_of) WHERE retry_of IS NOT NULL;
 -- Only what can still change: stays small however long the history grows.
 CREATE INDEX executions_active ON executions (changed_at_ms)

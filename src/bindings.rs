@@ -16,8 +16,8 @@ pub struct Bindings {
     pub db: Db,
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens bindings")]
 impl Bindings {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that opens bindings")]
     pub fn open(env: Env) -> Outcome<Self> {
         let db = Db(Rc::new(env.d1("DB")?));
         Ok(Self { env, db })

@@ -52,7 +52,11 @@ pub async fn list_access_tokens(db: &Db, owner_id: OwnerId, page: &PageQuery) ->
 }
 
 pub async fn revoke_access_token(db: &Db, owner_id: OwnerId, id: TokenId) -> Outcome<()> {
-    if store::revoke(db, owner_id, id, now_ms()).await? { Ok(()) } else { Err(Failure::not_found("access token", id)) }
+    if store::revoke(db, owner_id, id, now_ms()).await? {
+        Ok(())
+    } else {
+        Err(Failure::not_found("access token", id))
+    }
 }
 
 /// The account behind a token that is neither revoked nor expired.

@@ -59,7 +59,8 @@ pub fn verify(key: &[u8], token: &str, now_ms: u64) -> Outcome<Option<Claims>> {
     if mac(key, payload)?.verify_slice(&signature).is_err() {
         return Ok(None);
     }
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let claims =
+        BASE64_URL_SAFE_NO_PAD.decode(payload).ok().and_then(|json| serde_json::from_slice(&json).ok());
     Ok(claims.filter(|claims: &Claims| claims.expires_at_ms > now_ms))
 }
 
@@ -84,7 +85,11 @@ mod tests {
         let mut other = claims();
         other.lease.generation = 4;
         let forged = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&other).unwrap());
-        assert_eq!(verify(&key, &format!("{PREFIX}{forged}.{signature}"), 2_000).unwrap(), None, "other claims");
+        assert_eq!(
+            verify(&key, &format!("{PREFIX}{forged}.{signature}"), 2_000).unwrap(),
+            None,
+            "other claims"
+        );
         for broken in ["", "pbx_", "pbx_.", &format!("{PREFIX}{payload}."), &token[..token.len() - 1]] {
             assert_eq!(verify(&key, broken, 2_000).unwrap(), None, "{broken}");
         }

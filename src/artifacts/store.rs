@@ -41,13 +41,8 @@ pub const OF_EXECUTION: &str =
 pub const DELETE: &str = "DELETE FROM execution_artifacts WHERE id = ?1";
 
 #[cfg(test)]
-pub const STATEMENTS: &[(&str, &str)] = &[
-    ("INSERT", INSERT),
-    ("LIST", LIST),
-    ("GET", GET),
-    ("OF_EXECUTION", OF_EXECUTION),
-    ("DELETE", DELETE),
-];
+pub const STATEMENTS: &[(&str, &str)] =
+    &[("INSERT", INSERT), ("LIST", LIST), ("GET", GET), ("OF_EXECUTION", OF_EXECUTION), ("DELETE", DELETE)];
 
 pub async fn insert(db: &Db, artifact: &Artifact, lease: Lease) -> Outcome<bool> {
     let args = args![

@@ -12,8 +12,10 @@ use crate::bindings::Bindings;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
 
-/// 1. Sent before: the same record. 2. The content goes to R2, under a key that nothing refers to yet. 3. The record
-/// stands, if the lease still does and there are not too many; otherwise the content goes again.
+/// 1. Sent before: the same record.
+/// 2. The content goes to R2, under a key that nothing refers to yet.
+/// 3. The record stands, if the lease still does and there are not too many; otherwise the content goes
+///    again.
 pub async fn upload_artifact(
     bindings: &Bindings,
     lease: Lease,
@@ -52,7 +54,10 @@ pub async fn upload_artifact(
     };
     let size = stored.map_or(0, |object| object.size());
     let complaint = if size != artifact.size_bytes {
-        Some(Failure::invalid("size_bytes", format!("{} bytes were announced, {size} came", artifact.size_bytes)))
+        Some(Failure::invalid(
+            "size_bytes",
+            format!("{} bytes were announced, {size} came", artifact.size_bytes),
+        ))
     } else if store::insert(&bindings.db, &artifact, lease).await? {
         None
     } else {
@@ -73,7 +78,9 @@ pub async fn upload_artifact(
 fn mime_type(path: &str) -> &'static str {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     match extension.as_deref().unwrap_or_default() {
-        "txt" | "log" | "diff" | "patch" | "toml" | "rs" | "py" | "go" | "sh" | "lcov" => "text/plain; charset=utf-8",
+        "txt" | "log" | "diff" | "patch" | "toml" | "rs" | "py" | "go" | "sh" | "lcov" => {
+            "text/plain; charset=utf-8"
+        }
         "md" => "text/markdown; charset=utf-8",
         "html" | "htm" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",

@@ -29,7 +29,8 @@ pub const CONNECT: &str = "INSERT INTO container_agents
     connected_at_ms = excluded.connected_at_ms, disconnected_at_ms = NULL
   RETURNING json_quote(id) AS record";
 
-pub const DRAINING: &str = "UPDATE container_agents SET state = 'draining' WHERE id = ?1 AND state = 'connected'";
+pub const DRAINING: &str =
+    "UPDATE container_agents SET state = 'draining' WHERE id = ?1 AND state = 'connected'";
 
 pub const DISCONNECT: &str =
     "UPDATE container_agents SET state = 'disconnected', disconnected_at_ms = ?2 WHERE id = ?1";

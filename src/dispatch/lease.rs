@@ -12,8 +12,11 @@ use crate::platform::clock::now_ms;
 use crate::platform::failure::Outcome;
 use crate::platform::object;
 
-/// 1. D1 agrees, guarded by generation and state: what was stopped or has ended is not leased. 2. The hub fences
-/// older leases and says which sequence is next. 3. The token for all that follows. None where 1 refused.
+/// 1. D1 agrees, guarded by generation and state: what was stopped or has ended is not leased.
+/// 2. The hub fences older leases and says which sequence is next.
+/// 3. The token for all that follows.
+///
+/// None where 1 refused.
 pub async fn grant(env: &Env, lease: Lease, agent: &Agent) -> Outcome<Option<LeasedExecution>> {
     let bindings = Bindings::open(env.clone())?;
     let Some(work) = store::lease(&bindings.db, lease, agent.id, now_ms()).await? else { return Ok(None) };

@@ -57,7 +57,8 @@ pub enum EntryState {
     Leased,
 }
 
-const ENTRY: &str = "SELECT execution_id, queued, state, container_agent_id, generation, stop_reason FROM executions";
+const ENTRY: &str =
+    "SELECT execution_id, queued, state, container_agent_id, generation, stop_reason FROM executions";
 
 impl Entry {
     pub fn queued(&self) -> Outcome<Queued> {

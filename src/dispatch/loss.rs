@@ -21,8 +21,11 @@ pub enum Aftermath {
     Ended,
 }
 
-/// 1. The hub fences the lease, so that nothing late is believed. 2. Stopped by its owner: it ends as cancelled;
-/// lost too often: as failed; otherwise D1 has it queued again. Each step may be repeated.
+/// 1. The hub fences the lease, so that nothing late is believed.
+/// 2. Stopped by its owner: it ends as cancelled; lost too often: as failed; otherwise D1 has it queued
+///    again.
+///
+/// Each step may be repeated.
 pub async fn settle(
     env: &Env,
     mut queued: Queued,

@@ -11,11 +11,11 @@ use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, PROTOCOL_VERSION_MIN, RenewedToken, ToContainerAgent, close,
 };
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
-use shared_contracts::limits::{
-    DISPATCH_MESSAGE_BYTES_MAX, HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS,
-};
+use shared_contracts::limits::{DISPATCH_MESSAGE_BYTES_MAX, HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS};
 use shared_contracts::problem::{Problem, ProblemKind};
-use worker::{DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair};
+use worker::{
+    DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+};
 
 use super::commands::{DispatchCommand, Queued};
 use super::connection::{self, Agent, Connection};
@@ -58,12 +58,18 @@ impl DurableObject for Dispatcher {
         if let Err(failure) = self.expire().await {
             failure.log("lease expiry");
             // Thrown on, so that the platform runs the alarm again, if not even an alarm can be set.
-            self.wake_at(now_ms() + RETRY_MS).await.map_err(|_| worker::Error::RustError("no alarm".into()))?;
+            self.wake_at(now_ms() + RETRY_MS)
+                .await
+                .map_err(|_| worker::Error::RustError("no alarm".into()))?;
         }
         Response::empty()
     }
 
-    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
+    async fn websocket_message(
+        &self,
+        socket: WebSocket,
+        message: WebSocketIncomingMessage,
+    ) -> worker::Result<()> {
         let outcome = match message {
             WebSocketIncomingMessage::String(text) if text.len() <= DISPATCH_MESSAGE_BYTES_MAX => {
                 self.received(&socket, &text).await
@@ -121,7 +127,9 @@ impl Dispatcher {
                 self.stop(ledger, execution_id, &reason).await?;
                 object::answer(&())
             }
-            DispatchCommand::QueuePosition { execution_id } => object::answer(&ledger.position(execution_id)?),
+            DispatchCommand::QueuePosition { execution_id } => {
+                object::answer(&ledger.position(execution_id)?)
+            }
             DispatchCommand::Ended { lease } => {
                 let entry = ledger.entry(lease.execution_id)?;
                 if entry.is_some_and(|entry| entry.generation.unwrap_or(0) <= lease.generation) {
@@ -165,7 +173,8 @@ impl Dispatcher {
     }
 
     async fn received(&self, socket: &WebSocket, text: &str) -> Outcome<()> {
-        let connection = connection::of(socket).ok_or_else(|| Failure::malformed("This connection is unknown"))?;
+        let connection =
+            connection::of(socket).ok_or_else(|| Failure::malformed("This connection is unknown"))?;
         let Some(agent) = connection.agent.clone() else {
             return self.hello(socket, connection, text).await;
         };
@@ -187,7 +196,9 @@ impl Dispatcher {
             FromContainerAgent::Abandon { lease, reason } => {
                 let entry = self.ledger()?.entry(lease.execution_id)?;
                 match entry.filter(|entry| entry.lease() == Some(lease) && entry.is_held_by(agent.id)) {
-                    Some(entry) => self.lost(&entry, &format!("Container agent {}: {reason}", agent.name)).await,
+                    Some(entry) => {
+                        self.lost(&entry, &format!("Container agent {}: {reason}", agent.name)).await
+                    }
                     None => Ok(()),
                 }
             }
@@ -195,14 +206,18 @@ impl Dispatcher {
         }
     }
 
-    /// 1. The protocol, before anything else is read. 2. The rest. 3. A name is one connection: the newer one has
-    /// it. 4. D1 knows the machine. 5. It learns which of its leases still stand.
+    /// 1. The protocol, before anything else is read.
+    /// 2. The rest.
+    /// 3. A name is one connection: the newer one has it.
+    /// 4. D1 knows the machine.
+    /// 5. It learns which of its leases still stand.
     async fn hello(&self, socket: &WebSocket, mut connection: Connection, text: &str) -> Outcome<()> {
         #[derive(serde::Deserialize)]
         struct Protocol {
             protocol: u32,
         }
-        let malformed = |error: serde_json::Error| Failure::malformed(format!("The hello cannot be read: {error}"));
+        let malformed =
+            |error: serde_json::Error| Failure::malformed(format!("The hello cannot be read: {error}"));
         let spoken = serde_json::from_str::<Protocol>(text).map_err(malformed)?.protocol;
         if spoken < PROTOCOL_VERSION_MIN {
             let detail = format!(
@@ -213,7 +228,9 @@ impl Dispatcher {
         let FromContainerAgent::Hello(hello) = serde_json::from_str(text).map_err(malformed)? else {
             return Err(Failure::malformed("The first message is a hello"));
         };
-        hello.validate().map_err(|report| Failure::malformed(format!("The hello breaks a rule: {report}")))?;
+        hello
+            .validate()
+            .map_err(|report| Failure::malformed(format!("The hello breaks a rule: {report}")))?;
         let bindings = Bindings::open(self.env.clone())?;
         let id =
             agents::connect(&bindings.db, connection.owner_id, connection.shared, &hello, now_ms()).await?;
@@ -241,19 +258,15 @@ impl Dispatcher {
     fn renew(&self, id: ContainerAgentId, leases: &[Lease]) -> Outcome<Vec<Lease>> {
         let ledger = self.ledger()?;
         let held: HashSet<Lease> = ledger.held_by(id)?.iter().filter_map(Entry::lease).collect();
-        let (standing, gone): (Vec<Lease>, Vec<Lease>) = leases.iter().partition(|lease| held.contains(lease));
+        let (standing, gone): (Vec<Lease>, Vec<Lease>) =
+            leases.iter().partition(|lease| held.contains(lease));
         for lease in standing {
             ledger.renew(lease, now_ms() + LEASE_SECONDS * 1_000)?;
         }
         Ok(gone)
     }
 
-    async fn heartbeat(
-        &self,
-        socket: &WebSocket,
-        agent: &Agent,
-        leases: &[Lease],
-    ) -> Outcome<()> {
+    async fn heartbeat(&self, socket: &WebSocket, agent: &Agent, leases: &[Lease]) -> Outcome<()> {
         let gone = self.renew(agent.id, leases)?;
         let key = Bindings::open(self.env.clone())?.signing_key()?;
         let mut renewed = Vec::new();
@@ -418,9 +431,8 @@ impl Dispatcher {
     /// The record for people. Leases do not end with a socket.
     async fn disconnected(&self, socket: &WebSocket) {
         let Some(agent) = connection::of(socket).and_then(|connection| connection.agent) else { return };
-        let update = async {
-            agents::disconnect(&Bindings::open(self.env.clone())?.db, agent.id, now_ms()).await
-        };
+        let update =
+            async { agents::disconnect(&Bindings::open(self.env.clone())?.db, agent.id, now_ms()).await };
         if let Err(failure) = update.await {
             failure.log("container agent's disconnection");
         }

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn owners_take_turns_and_priority_goes_first() {
-        let queue = vec![waiting(1, 1, 5), waiting(2, 1, 5), waiting(3, 1, 5), waiting(4, 2, 5), waiting(5, 3, 9)];
+        let queue =
+            vec![waiting(1, 1, 5), waiting(2, 1, 5), waiting(3, 1, 5), waiting(4, 2, 5), waiting(5, 3, 9)];
         assert_eq!(order(&assign(queue, vec![machine(1, 4)], HashMap::new())), [5, 1, 4, 2]);
     }
 
@@ -145,8 +146,15 @@ mod tests {
         private.shared = false;
         let mut weak = machine(2, 5);
         weak.sandbox_tier = SandboxTier::None;
-        let offers = assign(vec![waiting(1, 2, 5), waiting(2, 1, 5)], vec![private, weak, machine(3, 0)], HashMap::new());
-        assert_eq!(offers, [Offer { execution_id: ExecutionId::new(2, 0), container_agent_id: ContainerAgentId::new(0, 1) }]);
+        let offers = assign(
+            vec![waiting(1, 2, 5), waiting(2, 1, 5)],
+            vec![private, weak, machine(3, 0)],
+            HashMap::new(),
+        );
+        assert_eq!(
+            offers,
+            [Offer { execution_id: ExecutionId::new(2, 0), container_agent_id: ContainerAgentId::new(0, 1) }]
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ use super::caller::Caller;
 use crate::bindings::Bindings;
 use crate::platform::failure::{Failure, Outcome};
 
+const JSON_TYPES: [&str; 3] = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
+
 pub struct Call {
     pub route: &'static Route,
     pub bindings: Bindings,
@@ -54,9 +56,13 @@ impl Call {
     }
 
     /// The value, and the bytes it came as.
-    pub async fn json_of<T: DeserializeOwned + Validate<Context = ()>>(&self, most: u64) -> Outcome<(T, Vec<u8>)> {
-        if let Some(kind) = self.header("content-type")
-            && !kind.to_ascii_lowercase().starts_with("application/json")
+    pub async fn json_of<T: DeserializeOwned + Validate<Context = ()>>(
+        &self,
+        most: u64,
+    ) -> Outcome<(T, Vec<u8>)> {
+        // `curl -d` says it sends a form; what it sends is read as what it is. Other types are a mistake.
+        if let Some(kind) = self.header("content-type").map(|kind| kind.to_ascii_lowercase())
+            && !JSON_TYPES.iter().any(|json| kind.starts_with(json))
         {
             let detail = format!("The body is `{kind}`; send it as application/json");
             return Err(Failure::problem(ProblemKind::UnsupportedMediaType, detail));
@@ -72,7 +78,9 @@ impl Call {
             }
             Failure::malformed(format!("The body is not JSON: {inner}"))
         })?;
-        reader.end().map_err(|error| Failure::malformed(format!("The body goes on after its JSON: {error}")))?;
+        reader
+            .end()
+            .map_err(|error| Failure::malformed(format!("The body goes on after its JSON: {error}")))?;
         Ok((validated(value)?, bytes))
     }
 
@@ -97,7 +105,8 @@ impl Call {
 
 fn validated<T: Validate<Context = ()>>(value: T) -> Outcome<T> {
     let Err(report) = value.validate() else { return Ok(value) };
-    let mut problem = Problem::new(ProblemKind::Invalid, "Some fields break a rule; mend them and send again");
+    let mut problem =
+        Problem::new(ProblemKind::Invalid, "Some fields break a rule; mend them and send again");
     problem.faults = report
         .iter()
         .map(|(path, error)| Fault { field: path.to_string(), message: error.to_string() })

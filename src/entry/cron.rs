@@ -60,8 +60,10 @@ async fn repair_executions(bindings: &Bindings) -> Outcome<usize> {
     Ok(repaired)
 }
 
-/// 1. Its log has ended: that is recorded, and nothing else. 2. It was to be stopped: it ends. 3. It had a lease that
-/// nobody knows: the lease is fenced. 4. It waits again.
+/// 1. Its log has ended: that is recorded, and nothing else.
+/// 2. It was to be stopped: it ends.
+/// 3. It had a lease that nobody knows: the lease is fenced.
+/// 4. It waits again.
 async fn repair(bindings: &Bindings, execution: &Unmoved, owner_concurrency: u32) -> Outcome<()> {
     let hub = bindings.hub(execution.id)?;
     let Unmoved { id: execution_id, project_id, task_id, generation, .. } = *execution;
@@ -71,7 +73,8 @@ async fn repair(bindings: &Bindings, execution: &Unmoved, owner_concurrency: u32
         return Ok(());
     }
     if execution.stop_requested {
-        let (outcome, reason) = (shared_contracts::executions::Outcome::Cancelled, "Stopped by its owner".into());
+        let (outcome, reason) =
+            (shared_contracts::executions::Outcome::Cancelled, "Stopped by its owner".into());
         return object::call(&hub, &HubCommand::End { identity, generation, outcome, reason }).await;
     }
     let mut lost_count = execution.lost_count;

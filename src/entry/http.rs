@@ -50,7 +50,10 @@ pub async fn fetch(request: Request, env: Env, context: Context) -> worker::Resu
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
-    let routed = http::Request::builder().method(request.method().to_string().as_str()).uri(target).body(Body::empty());
+    let routed = http::Request::builder()
+        .method(request.method().to_string().as_str())
+        .uri(target)
+        .body(Body::empty());
     let Ok(mut routed) = routed else {
         let failure = Failure::malformed("The request's path or method cannot be read");
         return problem_response(&failure.into_problem());
@@ -59,7 +62,8 @@ pub async fn fetch(request: Request, env: Env, context: Context) -> worker::Resu
     routed.extensions_mut().insert(SendWrapper(incoming));
     let mut router = ROUTER.with(Clone::clone);
     let Ok(response) = router.call(routed).await;
-    let answer = response.extensions().get::<SendWrapper<Answer>>().and_then(|answer| answer.0.0.borrow_mut().take());
+    let answer =
+        response.extensions().get::<SendWrapper<Answer>>().and_then(|answer| answer.0.0.borrow_mut().take());
     answer.unwrap_or_else(|| {
         // The router answers by itself only what it cannot match.
         problem_response(&Failure::malformed("The path cannot be read").into_problem())
@@ -79,7 +83,9 @@ fn router() -> Router {
         let handler = move |request: axum::extract::Request| answering(request, Some((route, *operation)));
         router = router.route(route.path, on(filter, handler));
     }
-    router.fallback(|request| answering(request, None)).method_not_allowed_fallback(|request| answering(request, None))
+    router
+        .fallback(|request| answering(request, None))
+        .method_not_allowed_fallback(|request| answering(request, None))
 }
 
 fn answering(
@@ -101,8 +107,14 @@ fn answering(
     })
 }
 
-/// 1. Who calls: 401. 2. Whether there is such a door: 404, 405. 3. Whether they may use it: 403. 4. The operation.
-async fn handle(request: axum::extract::Request, matched: Option<(&'static Route, Operation)>) -> Outcome<Response> {
+/// 1. Who calls: 401.
+/// 2. Whether there is such a door: 404, 405.
+/// 3. Whether they may use it: 403.
+/// 4. The operation.
+async fn handle(
+    request: axum::extract::Request,
+    matched: Option<(&'static Route, Operation)>,
+) -> Outcome<Response> {
     let (mut parts, _) = request.into_parts();
     let SendWrapper(Incoming { request, env, context }) = parts
         .extensions

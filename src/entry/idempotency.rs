@@ -6,9 +6,7 @@
 
 use sha2::Digest;
 use shared_contracts::ids::OwnerId;
-use shared_contracts::limits::{
-    IDEMPOTENCY_CLAIM_SECONDS, IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_KEY_HOURS,
-};
+use shared_contracts::limits::{IDEMPOTENCY_CLAIM_SECONDS, IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_KEY_HOURS};
 use shared_contracts::problem::ProblemKind;
 use worker::Response;
 
@@ -25,14 +23,16 @@ pub const CLAIM: &str = "INSERT INTO idempotency_keys
     request_sha256 = excluded.request_sha256, seed = excluded.seed, claimed_at_ms = excluded.claimed_at_ms,
     status = NULL, response = NULL WHERE claimed_at_ms < ?7";
 
-pub const FIND: &str = "SELECT json_object('operation', operation, 'request_sha256', request_sha256, 'seed', seed,
+pub const FIND: &str =
+    "SELECT json_object('operation', operation, 'request_sha256', request_sha256, 'seed', seed,
     'claimed_at_ms', claimed_at_ms, 'status', status, 'response', response) AS record
   FROM idempotency_keys WHERE owner_id = ?1 AND key = ?2";
 
 pub const TAKE_OVER: &str = "UPDATE idempotency_keys SET claimed_at_ms = ?4
   WHERE owner_id = ?1 AND key = ?2 AND claimed_at_ms = ?3 AND status IS NULL";
 
-pub const ANSWER: &str = "UPDATE idempotency_keys SET status = ?3, response = ?4 WHERE owner_id = ?1 AND key = ?2";
+pub const ANSWER: &str =
+    "UPDATE idempotency_keys SET status = ?3, response = ?4 WHERE owner_id = ?1 AND key = ?2";
 
 pub const RELEASE: &str = "DELETE FROM idempotency_keys WHERE owner_id = ?1 AND key = ?2 AND status IS NULL";
 
@@ -92,12 +92,16 @@ where
     let Some(key) = call.header("idempotency-key") else {
         return json_text(status, work(Seed::fresh()?).await?);
     };
-    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if key.is_empty()
+        || key.len() > IDEMPOTENCY_KEY_CHARS_MAX
+        || !key.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         let message = format!("must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
         return Err(Failure::invalid("Idempotency-Key", message));
     }
     let (db, owner_id) = (&call.bindings.db, call.caller.owner_id()?);
-    let request = format!("{:?} {}", call.parameters.get("project_id"), hex::encode(sha2::Sha256::digest(body)));
+    let request =
+        format!("{:?} {}", call.parameters.get("project_id"), hex::encode(sha2::Sha256::digest(body)));
     let request_sha256 = hex::encode(sha2::Sha256::digest(format!("{} {request}", path_of(call))));
     match claim(db, owner_id, &key, call.route.operation, &request_sha256).await? {
         Claimed::Answered { status, response } => {
@@ -131,7 +135,8 @@ enum Claimed {
 
 async fn claim(db: &Db, owner_id: OwnerId, key: &str, operation: &str, request: &str) -> Outcome<Claimed> {
     let (owner, now, seed) = (owner_id.to_string(), now_ms(), Seed::fresh()?);
-    let seed_text = serde_json::to_string(&seed).map_err(|error| Failure::internal("writing a seed", error))?;
+    let seed_text =
+        serde_json::to_string(&seed).map_err(|error| Failure::internal("writing a seed", error))?;
     let forgotten = now.saturating_sub(IDEMPOTENCY_KEY_HOURS * 3_600_000);
     let args = args![owner.as_str(), key, operation, request, seed_text, now, forgotten];
     if db.change(CLAIM, args).await? > 0 {

@@ -113,7 +113,9 @@ async fn readable_project(call: &Call) -> Outcome<ProjectId> {
     let id: ProjectId = call.parameter("project_id")?;
     match &call.caller {
         Caller::Execution(claims) if claims.project_id == id => Ok(id),
-        Caller::Account(account) => projects::require(&call.bindings.db, account.owner_id, id).await.map(|()| id),
+        Caller::Account(account) => {
+            projects::require(&call.bindings.db, account.owner_id, id).await.map(|()| id)
+        }
         _ => Err(Failure::not_found("project", id)),
     }
 }
@@ -159,7 +161,10 @@ async fn create_project(call: Call) -> Outcome<Response> {
 }
 
 async fn get_project(call: Call) -> Outcome<Response> {
-    json_text(200, projects::get_project(&call.bindings.db, owner(&call)?, call.parameter("project_id")?).await?)
+    json_text(
+        200,
+        projects::get_project(&call.bindings.db, owner(&call)?, call.parameter("project_id")?).await?,
+    )
 }
 
 async fn update_project(call: Call) -> Outcome<Response> {
@@ -296,7 +301,8 @@ async fn list_executions(call: Call) -> Outcome<Response> {
 
 async fn create_execution(call: Call) -> Outcome<Response> {
     let key = task_key(&call)?;
-    let (input, body) = call.json_of::<CreateExecution>(shared_contracts::limits::JSON_BODY_BYTES_MAX).await?;
+    let (input, body) =
+        call.json_of::<CreateExecution>(shared_contracts::limits::JSON_BODY_BYTES_MAX).await?;
     once(&call, &body, async |seed| {
         let id = ExecutionId::new(seed.at_ms, seed.bits());
         text(&create::create_execution(&call.bindings, key, id, input, None).await?)
@@ -346,7 +352,10 @@ async fn stream_events(call: Call) -> Outcome<Response> {
     let id = execution_id(&call).await?;
     let last = match call.header("last-event-id").filter(|text| !text.is_empty()) {
         Some(text) => Some(text.parse().map_err(|_| {
-            Failure::invalid("Last-Event-ID", "is not the sequence of an event; send the `id` of the last event seen")
+            Failure::invalid(
+                "Last-Event-ID",
+                "is not the sequence of an event; send the `id` of the last event seen",
+            )
         })?),
         None => after,
     };
@@ -387,13 +396,19 @@ async fn upload_artifact(call: Call) -> Outcome<Response> {
     let (lease, id) = (claims(&call)?.lease, call.parameter("artifact_id")?);
     let announced = call.header("content-length").and_then(|length| length.parse::<u64>().ok());
     if announced != Some(input.size_bytes) {
-        return Err(Failure::invalid("size_bytes", "must be the Content-Length of the body, which must be given"));
+        return Err(Failure::invalid(
+            "size_bytes",
+            "must be the Content-Length of the body, which must be given",
+        ));
     }
     json(201, &upload::upload_artifact(&call.bindings, lease, id, input, call.stream()).await?)
 }
 
 async fn get_artifact(call: Call) -> Outcome<Response> {
-    json(200, &artifacts::get_artifact(&call.bindings.db, owner(&call)?, call.parameter("artifact_id")?).await?)
+    json(
+        200,
+        &artifacts::get_artifact(&call.bindings.db, owner(&call)?, call.parameter("artifact_id")?).await?,
+    )
 }
 
 async fn download_artifact(call: Call) -> Outcome<Response> {

@@ -33,7 +33,11 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
         .and_then(|line| serde_json::from_str(line).ok())
         .ok_or_else(|| refused("The first line is not an append head".into()))?;
     if head.generation != position.generation || position.closed {
-        let reason = if head.generation == position.generation { "This log is closed" } else { "Another lease writes now" };
+        let reason = if head.generation == position.generation {
+            "This log is closed"
+        } else {
+            "Another lease writes now"
+        };
         return Err(AppendAnswer::Fenced { generation: position.generation, reason: reason.into() });
     }
     if head.first_sequence > position.head + 1 {
@@ -46,7 +50,10 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
             .map_err(|error| refused(format!("Event {wanted} cannot be read: {error}")))?;
         if event.sequence != wanted || event.generation != head.generation {
             let found = (event.sequence, event.generation);
-            return Err(refused(format!("Wanted event {wanted} of generation {}, found {found:?}", head.generation)));
+            return Err(refused(format!(
+                "Wanted event {wanted} of generation {}, found {found:?}",
+                head.generation
+            )));
         }
         wanted += 1;
         // What was stored before is acknowledged again, not stored again.
@@ -55,7 +62,11 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
         }
     }
     if wanted - head.first_sequence != u64::from(head.count) {
-        return Err(refused(format!("The head announces {} events, {} came", head.count, wanted - head.first_sequence)));
+        return Err(refused(format!(
+            "The head announces {} events, {} came",
+            head.count,
+            wanted - head.first_sequence
+        )));
     }
     Ok(Accepted { events })
 }

@@ -16,8 +16,13 @@ use crate::platform::object;
 use crate::tasks::{self, TaskKey};
 use crate::workspaces::commands::WorkspaceCommand;
 
-/// 1. The task is the owner's. 2. The workspace has the revision. 3. Limits are admitted. 4. One transaction takes
-/// the task and records the execution; a task that is not `todo` is refused. 5. Its log begins. 6. It is queued.
+/// 1. The task is the owner's.
+/// 2. The workspace has the revision.
+/// 3. Limits are admitted.
+/// 4. One transaction takes the task and records the execution; a task that is not `todo` is refused.
+/// 5. Its log begins.
+/// 6. It is queued.
+///
 /// After 4 nothing is lost: what 5 or 6 could not do, the reconciler does.
 pub async fn create_execution(
     bindings: &Bindings,

@@ -9,8 +9,10 @@ use crate::dispatch::commands::DispatchCommand;
 use crate::platform::failure::Outcome;
 use crate::platform::object;
 
-/// 1. One transaction in D1: the execution has ended, its task moves. 2. The lease is released. What fails is done
-/// again by the hub's alarm.
+/// 1. One transaction in D1: the execution has ended, its task moves.
+/// 2. The lease is released.
+///
+/// What fails is done again by the hub's alarm.
 pub async fn record_end(bindings: &Bindings, identity: &Identity, end: &End) -> Outcome<()> {
     store::end(&bindings.db, identity.execution_id, identity.task_id, end).await?;
     let lease = Lease { execution_id: identity.execution_id, generation: end.generation };

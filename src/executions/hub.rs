@@ -12,7 +12,9 @@ use shared_contracts::events::{Event, EventBody, EventSource, Usage};
 use shared_contracts::executions::{ExecutionState, Outcome as Ended};
 use shared_contracts::limits::WATCHERS_PER_HUB_MAX;
 use shared_contracts::problem::ProblemKind;
-use worker::{DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair};
+use worker::{
+    DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+};
 
 use super::append::{self, Position};
 use super::commands::{HubCommand, Identity};
@@ -62,7 +64,11 @@ impl DurableObject for ExecutionHub {
         Response::empty()
     }
 
-    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
+    async fn websocket_message(
+        &self,
+        socket: WebSocket,
+        message: WebSocketIncomingMessage,
+    ) -> worker::Result<()> {
         let WebSocketIncomingMessage::String(text) = message else {
             return socket.close(Some(1003), Some("Only text messages are understood here"));
         };
@@ -153,7 +159,13 @@ impl ExecutionHub {
     }
 
     /// Answers the sequence of the lease's first event.
-    fn open_generation(&self, opened: &Opened, identity: Identity, generation: u32, machine: &str) -> Outcome<u64> {
+    fn open_generation(
+        &self,
+        opened: &Opened,
+        identity: Identity,
+        generation: u32,
+        machine: &str,
+    ) -> Outcome<u64> {
         self.begin(opened, identity)?;
         let mut standing = standing(opened)?;
         if standing.ended.is_some() || generation < standing.generation {
@@ -184,7 +196,14 @@ impl ExecutionHub {
         Ok(())
     }
 
-    fn end(&self, opened: &Opened, identity: Identity, generation: u32, outcome: Ended, reason: String) -> Outcome<()> {
+    fn end(
+        &self,
+        opened: &Opened,
+        identity: Identity,
+        generation: u32,
+        outcome: Ended,
+        reason: String,
+    ) -> Outcome<()> {
         self.begin(opened, identity)?;
         let standing = standing(opened)?;
         if standing.ended.is_some() || generation < standing.generation {
@@ -206,7 +225,8 @@ impl ExecutionHub {
         let sequence = opened.tail.borrow().head + 1;
         let generation = standing(opened)?.generation;
         let event = Event { sequence, generation, at_ms: now_ms(), source: EventSource::System, body };
-        let json = serde_json::to_string(&event).map_err(|error| Failure::internal("writing an event", error))?;
+        let json =
+            serde_json::to_string(&event).map_err(|error| Failure::internal("writing an event", error))?;
         self.store(opened, &[(event, &json)])
     }
 
@@ -247,8 +267,10 @@ impl ExecutionHub {
         Ok(())
     }
 
-    /// 1. The message is judged. 2. New events are stored and sent on. 3. They are acknowledged. 4. What they mean
-    /// for the record is written, the end with an alarm behind it.
+    /// 1. The message is judged.
+    /// 2. New events are stored and sent on.
+    /// 3. They are acknowledged.
+    /// 4. What they mean for the record is written, the end with an alarm behind it.
     async fn written(&self, socket: &WebSocket, message: &str) -> Outcome<()> {
         let opened = self.opened()?;
         let position = position(opened)?;
@@ -288,14 +310,15 @@ impl ExecutionHub {
     async fn record(&self) -> Outcome<()> {
         let opened = self.opened()?;
         let pending = opened.standing.borrow().clone().filter(|standing| !standing.recorded);
-        let Some((standing, end)) = pending.and_then(|s| s.ended.clone().map(|end| (s, end))) else { return Ok(()) };
+        let Some((standing, end)) = pending.and_then(|s| s.ended.clone().map(|end| (s, end))) else {
+            return Ok(());
+        };
         finish::record_end(&Bindings::open(self.env.clone())?, &standing.identity, &end).await?;
         self.keep(opened, Standing { recorded: true, ..standing })
     }
 
     fn require_room(&self, opened: &Opened) -> Outcome<()> {
-        let watchers =
-            opened.tail.borrow().streams + self.state.get_websockets_with_tag(sockets::TAG).len();
+        let watchers = opened.tail.borrow().streams + self.state.get_websockets_with_tag(sockets::TAG).len();
         if watchers < WATCHERS_PER_HUB_MAX {
             return Ok(());
         }

@@ -194,7 +194,11 @@ impl Stored for Log {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         self.visit(after, |event, text| {
             bytes += text.len() + 1;
-            lines.push(Line { sequence: event.sequence, name: event.body.stream_name(), json: text.to_owned() });
+            lines.push(Line {
+                sequence: event.sequence,
+                name: event.body.stream_name(),
+                json: text.to_owned(),
+            });
             bytes < bytes_max
         })?;
         Ok(lines)

@@ -54,7 +54,8 @@ pub const WORK: &str = "SELECT json_object('project_id', executions.project_id, 
     'owner_id', owner_id, 'task_title', title, 'prompt', description, 'spec', json(spec)) AS record
   FROM executions JOIN tasks ON tasks.id = task_id WHERE executions.id = ?1";
 
-pub const RUNNING: &str = "UPDATE executions SET state = 'running', started_at_ms = coalesce(started_at_ms, ?3),
+pub const RUNNING: &str =
+    "UPDATE executions SET state = 'running', started_at_ms = coalesce(started_at_ms, ?3),
   changed_at_ms = ?3 WHERE id = ?1 AND generation = ?2 AND state = 'leased'";
 
 pub const REQUEUE: &str = "UPDATE executions SET state = 'queued', lost_count = ?3, reason = ?4,
@@ -121,13 +122,7 @@ pub async fn insert(db: &Db, execution: &Execution) -> Outcome<bool> {
     let id = execution.id.to_string();
     let (project, task) = (execution.project_id.to_string(), execution.task_id.to_string());
     let owner = execution.owner_id.to_string();
-    let take = args![
-        task.as_str(),
-        project.as_str(),
-        owner.as_str(),
-        id.as_str(),
-        execution.created_at_ms
-    ];
+    let take = args![task.as_str(), project.as_str(), owner.as_str(), id.as_str(), execution.created_at_ms];
     let insert = args![
         id.as_str(),
         project.as_str(),

@@ -39,7 +39,13 @@ pub struct Place {
 
 impl Place {
     pub fn at(after: u64) -> Self {
-        Self { sent: after, checkpoint: after, bytes_to_checkpoint: 0, bytes_since_checkpoint: 0, paused: false }
+        Self {
+            sent: after,
+            checkpoint: after,
+            bytes_to_checkpoint: 0,
+            bytes_since_checkpoint: 0,
+            paused: false,
+        }
     }
 
     fn has_room_for(&self, bytes: u64) -> bool {

@@ -54,7 +54,11 @@ impl<S: Stored> Watcher<S> {
             self.live = true;
             if self.heartbeats != tail.heartbeats {
                 self.heartbeats = tail.heartbeats;
-                return Poll::Ready(Some(Ok(message("heartbeat", None, &format!("{{\"head\":{}}}", tail.head)))));
+                return Poll::Ready(Some(Ok(message(
+                    "heartbeat",
+                    None,
+                    &format!("{{\"head\":{}}}", tail.head),
+                ))));
             }
             tail.wait(context.waker());
             return Poll::Pending;
@@ -103,11 +107,7 @@ fn message(event: &str, id: Option<u64>, data: &str) -> Uint8Array {
 
 /// A response that streams everything after this sequence. 204 where nothing will follow, which tells a browser
 /// not to reconnect.
-pub fn response<S: Stored + 'static>(
-    tail: &Rc<RefCell<Tail>>,
-    log: &Rc<S>,
-    after: u64,
-) -> Outcome<Response> {
+pub fn response<S: Stored + 'static>(tail: &Rc<RefCell<Tail>>, log: &Rc<S>, after: u64) -> Outcome<Response> {
     let headers = Headers::new();
     headers.set("cache-control", "no-store")?;
     let heartbeats = {
@@ -121,8 +121,14 @@ pub fn response<S: Stored + 'static>(
         }
         shared.heartbeats
     };
-    let watcher =
-        Watcher { tail: Rc::clone(tail), log: Rc::clone(log), cursor: after, live: false, heartbeats, finished: false };
+    let watcher = Watcher {
+        tail: Rc::clone(tail),
+        log: Rc::clone(log),
+        cursor: after,
+        live: false,
+        heartbeats,
+        finished: false,
+    };
     let stream = wasm_streams::ReadableStream::from_stream(watcher).into_raw();
     headers.set("content-type", "text/event-stream; charset=utf-8")?;
     headers.set("x-accel-buffering", "no")?;

@@ -51,7 +51,10 @@ impl Frame {
         self.server_sent.get_or_init(|| {
             let mut text = String::with_capacity(self.bytes + self.lines.len() * 40);
             for Line { sequence, name, json } in &self.lines {
-                push(&mut text, &["id: ", &sequence.to_string(), "\nevent: ", name, "\ndata: ", json, "\n\n"]);
+                push(
+                    &mut text,
+                    &["id: ", &sequence.to_string(), "\nevent: ", name, "\ndata: ", json, "\n\n"],
+                );
             }
             Uint8Array::from(text.as_bytes())
         })

@@ -11,8 +11,9 @@ use crate::platform::failure::{Failure, Outcome};
 use crate::platform::object;
 use crate::workspaces::commands::WorkspaceCommand;
 
-/// 1. The batch is the owner's and not rejected; applied already, its receipt is the answer. 2. The Workspace applies
-/// it or refuses it whole. 3. The record follows, once: if this fails, a second call finds the Workspace's receipt.
+/// 1. The batch is the owner's and not rejected; applied already, its receipt is the answer.
+/// 2. The Workspace applies it or refuses it whole.
+/// 3. The record follows, once: if this fails, a second call finds the Workspace's receipt.
 pub async fn apply_patches(bindings: &Bindings, owner_id: OwnerId, id: PatchBatchId) -> Outcome<Receipt> {
     let patch = find(&bindings.db, owner_id, id).await?;
     if let Some(receipt) = store::receipt(&bindings.db, id).await? {

@@ -20,7 +20,12 @@ use crate::platform::d1::{Db, parse};
 use crate::platform::failure::{Failure, Outcome};
 use crate::projects;
 
-pub async fn list_patches(db: &Db, owner_id: OwnerId, project_id: ProjectId, page: &PageQuery) -> Outcome<String> {
+pub async fn list_patches(
+    db: &Db,
+    owner_id: OwnerId,
+    project_id: ProjectId,
+    page: &PageQuery,
+) -> Outcome<String> {
     projects::require(db, owner_id, project_id).await?;
     store::list(db, project_id, page).await
 }
@@ -48,10 +53,18 @@ async fn read(bucket: &Bucket, id: PatchBatchId) -> Outcome<PatchBatch> {
     parse(&body.text().await?)
 }
 
-pub async fn reject_patch(db: &Db, owner_id: OwnerId, id: PatchBatchId, input: RejectPatch) -> Outcome<PatchSummary> {
+pub async fn reject_patch(
+    db: &Db,
+    owner_id: OwnerId,
+    id: PatchBatchId,
+    input: RejectPatch,
+) -> Outcome<PatchSummary> {
     let patch = find(db, owner_id, id).await?;
     if !store::reject(db, &patch, &input.reason, now_ms()).await? {
-        return Err(Failure::wrong_state(format!("Patch batch {id} is {} and stays so", patch.state.as_str())));
+        return Err(Failure::wrong_state(format!(
+            "Patch batch {id} is {} and stays so",
+            patch.state.as_str()
+        )));
     }
     find(db, owner_id, id).await
 }

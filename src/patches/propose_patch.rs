@@ -12,8 +12,9 @@ use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
 use crate::projects;
 
-/// 1. The project is the owner's, the execution of that project, and under `lease` if one is given. 2. The
-/// operations go to R2. 3. The record stands; the same id a second time is the same proposal.
+/// 1. The project is the owner's, the execution of that project, and under `lease` if one is given.
+/// 2. The operations go to R2.
+/// 3. The record stands; the same id a second time is the same proposal.
 pub async fn propose_patch(
     bindings: &Bindings,
     owner_id: OwnerId,
@@ -32,8 +33,8 @@ pub async fn propose_patch(
             return Err(Failure::problem(ProblemKind::Conflict, detail));
         }
     }
-    let json =
-        serde_json::to_string(&input.batch).map_err(|error| Failure::internal("writing a patch batch", error))?;
+    let json = serde_json::to_string(&input.batch)
+        .map_err(|error| Failure::internal("writing a patch batch", error))?;
     let summary = PatchSummary {
         id,
         project_id: input.project_id,

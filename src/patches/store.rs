@@ -22,7 +22,8 @@ macro_rules! record {
 
 pub const EXISTS: &str = "SELECT '1' AS record FROM patch_batches WHERE id = ?1";
 
-pub const PROPOSE: &str = "INSERT INTO patch_batches (id, project_id, execution_id, title, state, base_revision,
+pub const PROPOSE: &str =
+    "INSERT INTO patch_batches (id, project_id, execution_id, title, state, base_revision,
   operation_count, size_bytes, created_at_ms) VALUES (?1, ?2, ?3, ?4, 'proposed', ?5, ?6, ?7, ?8)
   ON CONFLICT (id) DO NOTHING";
 

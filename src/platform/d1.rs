@@ -100,7 +100,8 @@ impl Db {
 
     /// All statements in one transaction; how many rows each changed.
     pub async fn change_all(&self, statements: &[Statement<'_>]) -> Outcome<Vec<usize>> {
-        let bound = statements.iter().map(|(sql, args)| self.bound(sql, args)).collect::<Outcome<Vec<_>>>()?;
+        let bound =
+            statements.iter().map(|(sql, args)| self.bound(sql, args)).collect::<Outcome<Vec<_>>>()?;
         self.0.batch(bound).await.map_err(failed)?.iter().map(changes).collect()
     }
 }
@@ -131,7 +132,10 @@ fn failed(error: worker::Error) -> Failure {
     }
     if cause.contains("overloaded") || cause.contains("too many requests") {
         worker::console_error!("D1: {cause}");
-        return Failure::problem(ProblemKind::Overloaded, "The database is overloaded; try again in a moment");
+        return Failure::problem(
+            ProblemKind::Overloaded,
+            "The database is overloaded; try again in a moment",
+        );
     }
     Failure::internal("D1", cause)
 }

@@ -43,7 +43,8 @@ pub async fn call<T: DeserializeOwned>(stub: &Stub, command: &impl Serialize) ->
     let mut response = response(stub, command).await?;
     let text = response.text().await?;
     if response.status_code() < 400 {
-        return serde_json::from_str(&text).map_err(|error| Failure::internal("reading an object's answer", error));
+        return serde_json::from_str(&text)
+            .map_err(|error| Failure::internal("reading an object's answer", error));
     }
     match serde_json::from_str::<Problem>(&text) {
         Ok(problem) => Err(problem.into()),

@@ -17,10 +17,14 @@ const FROM_THE_NEWEST: &str = "~";
 macro_rules! page_of {
     ($record:expr, $from:literal) => {
         concat!(
-            "WITH page AS MATERIALIZED (SELECT id, ", $record, " AS record FROM ", $from,
+            "WITH page AS MATERIALIZED (SELECT id, ",
+            $record,
+            " AS record FROM ",
+            $from,
             " AND id < ?2 ORDER BY id DESC LIMIT ?3 + 1) ",
-            "SELECT json_object('items', (SELECT json_group_array(json(record)) FROM ",
-            "(SELECT record FROM page ORDER BY id DESC LIMIT ?3)), ",
+            // `json()` again: that a text is JSON is forgotten on its way out of a subquery.
+            "SELECT json_object('items', json((SELECT json_group_array(json(record)) FROM ",
+            "(SELECT record FROM page ORDER BY id DESC LIMIT ?3))), ",
             "'next', (SELECT CASE WHEN (SELECT count(*) FROM page) > ?3 THEN ",
             "(SELECT id FROM page ORDER BY id DESC LIMIT 1 OFFSET ?3 - 1) END)) AS record"
         )

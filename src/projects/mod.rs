@@ -15,7 +15,12 @@ use crate::platform::failure::{Failure, Outcome};
 use crate::platform::object;
 use crate::workspaces::commands::WorkspaceCommand;
 
-pub async fn create_project(db: &Db, owner_id: OwnerId, id: ProjectId, input: CreateProject) -> Outcome<Project> {
+pub async fn create_project(
+    db: &Db,
+    owner_id: OwnerId,
+    id: ProjectId,
+    input: CreateProject,
+) -> Outcome<Project> {
     let CreateProject { name, description } = input;
     let now = now_ms();
     let project = Project { id, owner_id, name, description, created_at_ms: now, updated_at_ms: now };
@@ -36,13 +41,18 @@ pub async fn require(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
     get_project(db, owner_id, id).await.map(drop)
 }
 
-pub async fn update_project(db: &Db, owner_id: OwnerId, id: ProjectId, input: UpdateProject) -> Outcome<String> {
+pub async fn update_project(
+    db: &Db,
+    owner_id: OwnerId,
+    id: ProjectId,
+    input: UpdateProject,
+) -> Outcome<String> {
     store::update(db, owner_id, id, &input, now_ms()).await?;
     get_project(db, owner_id, id).await
 }
 
-/// 1. The row goes, unless an execution is active, and with it everything in D1 that refers to it. 2. The files
-/// go. A failure of 2 leaves unreachable bytes, which a second call removes.
+/// 1. The row goes, unless an execution is active, and with it everything in D1 that refers to it.
+/// 2. The files go. A failure of 2 leaves unreachable bytes, which a second call removes.
 pub async fn delete_project(bindings: &Bindings, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
     if !store::delete(&bindings.db, owner_id, id).await? {
         get_project(&bindings.db, owner_id, id).await?;

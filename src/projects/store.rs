@@ -17,12 +17,14 @@ macro_rules! record {
 }
 
 /// A second try with the same id is the same project.
-pub const INSERT: &str = "INSERT INTO projects (id, owner_id, name, description, created_at_ms, updated_at_ms)
+pub const INSERT: &str =
+    "INSERT INTO projects (id, owner_id, name, description, created_at_ms, updated_at_ms)
   VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO NOTHING";
 
 pub const LIST: &str = crate::page_of!(record!(), "projects WHERE owner_id = ?1");
 
-pub const GET: &str = concat!("SELECT ", record!(), " AS record FROM projects WHERE id = ?1 AND owner_id = ?2");
+pub const GET: &str =
+    concat!("SELECT ", record!(), " AS record FROM projects WHERE id = ?1 AND owner_id = ?2");
 
 pub const UPDATE: &str = "UPDATE projects
   SET name = coalesce(?3, name), description = coalesce(?4, description), updated_at_ms = ?5
@@ -54,7 +56,13 @@ pub async fn get(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<Option<St
     db.record(GET, args![id.to_string(), owner_id.to_string()]).await
 }
 
-pub async fn update(db: &Db, owner_id: OwnerId, id: ProjectId, input: &UpdateProject, now_ms: u64) -> Outcome<()> {
+pub async fn update(
+    db: &Db,
+    owner_id: OwnerId,
+    id: ProjectId,
+    input: &UpdateProject,
+    now_ms: u64,
+) -> Outcome<()> {
     let args = args![
         id.to_string(),
         owner_id.to_string(),

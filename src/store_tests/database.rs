@@ -59,7 +59,7 @@ impl Database {
     /// The column `record` of its first row.
     pub fn record(&self, sql: &str, args: &[Arg]) -> Option<String> {
         let mut statement = self.0.prepare(sql).unwrap();
-        assert_eq!(statement.column_names(), ["record"], "{sql}");
+        assert!(statement.column_names().eq(["record"]), "{sql}");
         let mut rows = statement.query(rusqlite::params_from_iter(Self::values(args))).unwrap();
         rows.next().unwrap().and_then(|row| row.get::<_, Option<String>>(0).unwrap())
     }
@@ -88,7 +88,9 @@ impl Database {
     }
 
     pub fn tables(&self) -> Vec<String> {
-        self.texts("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+        self.texts(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
+        )
     }
 
     /// One row in every table there is, each referring to the others where it can.

@@ -13,13 +13,18 @@ fn all_apply_to_nothing_and_leave_a_sound_database() {
 fn the_filling_reaches_every_table() {
     let database = Database::new().filled();
     for table in database.tables() {
-        assert_ne!(database.value(&format!("SELECT count(*) FROM {table}")), "0", "{table}: give it a row in `rows`");
+        assert_ne!(
+            database.value(&format!("SELECT count(*) FROM {table}")),
+            "0",
+            "{table}: give it a row in `rows`"
+        );
     }
 }
 
 /// Rows as text, of these columns.
 fn contents(database: &Database, table: &str, columns: &[String]) -> Vec<String> {
-    let columns = columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ',' || ");
+    let columns =
+        columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ',' || ");
     database.texts(&format!("SELECT {columns} FROM {table} ORDER BY 1"))
 }
 
@@ -31,7 +36,8 @@ fn columns(database: &Database, table: &str) -> Vec<String> {
 fn the_last_one_keeps_every_row_of_a_filled_database() {
     let migrations = migrations();
     let database = Database::of(migrations.len() - 1).filled();
-    let tables: Vec<_> = database.tables().into_iter().map(|table| (columns(&database, &table), table)).collect();
+    let tables: Vec<_> =
+        database.tables().into_iter().map(|table| (columns(&database, &table), table)).collect();
     let before: Vec<_> = tables.iter().map(|(columns, table)| contents(&database, table, columns)).collect();
     // As wrangler does: the file as one batch.
     database.0.execute_batch(&migrations.last().unwrap().1).unwrap();
@@ -70,7 +76,11 @@ fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     use shared_contracts::tasks::TaskState as T;
     let tiers: Vec<_> = [S::None, S::Limited, S::Strong].map(S::as_str).into();
     vec![
-        ("tasks", "state", [T::Todo, T::InProgress, T::AiReview, T::HumanReview, T::Done].map(T::as_str).into()),
+        (
+            "tasks",
+            "state",
+            [T::Todo, T::InProgress, T::AiReview, T::HumanReview, T::Done].map(T::as_str).into(),
+        ),
         ("executions", "state", ExecutionState::ALL.map(ExecutionState::as_str).into()),
         ("executions", "sandbox_tier", tiers.clone()),
         ("container_agents", "sandbox_tier", tiers),
@@ -126,7 +136,8 @@ fn a_column_that_names_states_is_tested_here() {
         let sql = database.value(&format!("SELECT sql FROM sqlite_schema WHERE name = '{table}'"));
         let listed = sql.matches(" IN ('").count();
         // The check that an ended execution says when, and that an artifact has a type, are lists too.
-        let tested = states().iter().filter(|(of, ..)| *of == table).count() + usize::from(table == "executions");
+        let tested =
+            states().iter().filter(|(of, ..)| *of == table).count() + usize::from(table == "executions");
         assert_eq!(listed, tested, "{table}: {sql}");
     }
 }

@@ -32,7 +32,8 @@ pub const GET: &str = concat!(
       AND EXISTS (SELECT 1 FROM projects WHERE projects.id = ?2 AND owner_id = ?3)"
 );
 
-pub const UPDATE: &str = "UPDATE tasks SET title = coalesce(?3, title), description = coalesce(?4, description),
+pub const UPDATE: &str =
+    "UPDATE tasks SET title = coalesce(?3, title), description = coalesce(?4, description),
   priority = coalesce(?5, priority), state = coalesce(?6, state), updated_at_ms = ?8
   WHERE id = ?1 AND project_id = ?2 AND state = ?7";
 
@@ -64,7 +65,13 @@ pub async fn get(db: &Db, key: TaskKey) -> Outcome<Option<String>> {
 }
 
 /// Whether the task was still in the state `from`.
-pub async fn update(db: &Db, key: TaskKey, input: &UpdateTask, from: TaskState, now_ms: u64) -> Outcome<bool> {
+pub async fn update(
+    db: &Db,
+    key: TaskKey,
+    input: &UpdateTask,
+    from: TaskState,
+    now_ms: u64,
+) -> Outcome<bool> {
     let args = args![
         key.id.to_string(),
         key.project_id.to_string(),

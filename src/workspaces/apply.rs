@@ -50,20 +50,24 @@ impl Snapshot for Head<'_> {
     }
 }
 
-/// 1. Applied before: the same receipt. 2. The files it touches are read. 3. The whole batch is planned; a refusal
-/// explains every operation. 4. New large content goes to R2. 5. Unless the head moved meanwhile, which begins again
-/// at 2, one synchronous step makes the revision.
+/// 1. Applied before: the same receipt.
+/// 2. The files it touches are read.
+/// 3. The whole batch is planned; a refusal explains every operation.
+/// 4. New large content goes to R2.
+/// 5. Unless the head moved meanwhile, which begins again at 2, one synchronous step makes the revision.
 pub async fn apply(tree: &Tree, bucket: &Bucket, batch: &Batch) -> Outcome<Receipt> {
     for _ in 0..TRIES {
         if let Some(receipt) = tree.receipt_of(batch.id)? {
-            return serde_json::from_str(&receipt).map_err(|error| Failure::internal("a stored receipt", error));
+            return serde_json::from_str(&receipt)
+                .map_err(|error| Failure::internal("a stored receipt", error));
         }
         let head = tree.head()?;
         let snapshot = read(tree, bucket, &head, &batch.batch).await?;
         if tree.head()?.revision != head.revision {
             continue;
         }
-        let plan = patch_engine::plan(&batch.batch, &snapshot).map_err(|refusal| refused(refusal.operations))?;
+        let plan =
+            patch_engine::plan(&batch.batch, &snapshot).map_err(|refusal| refused(refusal.operations))?;
         let contents = keep(tree, bucket, batch.project_id, &plan.changes).await?;
         if tree.head()?.revision == head.revision {
             return commit(tree, batch, &head, plan, &contents);
@@ -75,7 +79,10 @@ pub async fn apply(tree: &Tree, bucket: &Bucket, batch: &Batch) -> Outcome<Recei
 
 fn refused(operations: Vec<shared_contracts::patches::OperationReceipt>) -> Failure {
     let failed = operations.iter().filter(|operation| !operation.outcome.is_success()).count();
-    let detail = format!("{failed} of {} operations do not fit; `outcomes` says why and what to send", operations.len());
+    let detail = format!(
+        "{failed} of {} operations do not fit; `outcomes` says why and what to send",
+        operations.len()
+    );
     let mut problem = Problem::new(ProblemKind::PatchRefused, detail);
     problem.outcomes = operations;
     problem.into()
@@ -87,7 +94,11 @@ async fn read<'a>(tree: &'a Tree, bucket: &Bucket, head: &Revision, batch: &Patc
         let Some(entry) = tree.file(&path, head.revision)? else { continue };
         total += entry.size_bytes;
         if total > PATCH_TOUCHED_BYTES_MAX {
-            return Err(Failure::too_large("The files that a patch batch touches", PATCH_TOUCHED_BYTES_MAX, "bytes"));
+            return Err(Failure::too_large(
+                "The files that a patch batch touches",
+                PATCH_TOUCHED_BYTES_MAX,
+                "bytes",
+            ));
         }
         let bytes = blobs::read(&tree.sql, bucket, entry.sha256).await?;
         let bytes = bytes.ok_or_else(|| Failure::internal("a blob of the head", entry.sha256))?;
@@ -151,7 +162,8 @@ fn commit(
         count(&mut revision, change);
         write(tree, revision_after, change, *sha256)?;
     }
-    let text = serde_json::to_string(&receipt).map_err(|error| Failure::internal("writing a receipt", error))?;
+    let text =
+        serde_json::to_string(&receipt).map_err(|error| Failure::internal("writing a receipt", error))?;
     tree.add_revision(&revision, Some(text))?;
     Ok(receipt)
 }

@@ -59,7 +59,8 @@ pub async fn read(sql: &Sql, bucket: &Bucket, sha256: Sha256) -> Outcome<Option<
         Some(Content::Object { key, .. }) => {
             let object = bucket.get(&key).execute().await?;
             let body = object.as_ref().and_then(worker::Object::body);
-            let body = body.ok_or_else(|| Failure::internal("a large blob", format!("{key} is not in R2")))?;
+            let body =
+                body.ok_or_else(|| Failure::internal("a large blob", format!("{key} is not in R2")))?;
             Ok(Some(body.bytes().await?))
         }
     }
@@ -80,7 +81,8 @@ pub fn keep_inline(sql: &Sql, sha256: Sha256, bytes: Vec<u8>) -> Outcome<bool> {
 pub fn exists(sql: &Sql, sha256: Sha256) -> Outcome<bool> {
     #[derive(serde::Deserialize)]
     struct One {}
-    let row: Option<One> = sql.first("SELECT 1 FROM blobs WHERE sha256 = ?", sql_args![sha256.to_string()])?;
+    let row: Option<One> =
+        sql.first("SELECT 1 FROM blobs WHERE sha256 = ?", sql_args![sha256.to_string()])?;
     Ok(row.is_some())
 }
 

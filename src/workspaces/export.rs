@@ -23,7 +23,10 @@ fn broken(failure: Failure) -> worker::Error {
     worker::Error::RustError("the workspace cannot be read".into())
 }
 
-fn response(content_type: &str, pieces: impl Stream<Item = worker::Result<Vec<u8>>> + 'static) -> Outcome<Response> {
+fn response(
+    content_type: &str,
+    pieces: impl Stream<Item = worker::Result<Vec<u8>>> + 'static,
+) -> Outcome<Response> {
     let headers = Headers::new();
     headers.set("content-type", content_type)?;
     Ok(ResponseBuilder::new().with_headers(headers).from_stream(pieces)?)
@@ -103,8 +106,12 @@ async fn member(
             archive.append_link(&mut header, path, target)?;
             Ok(one(std::mem::take(archive.get_mut())))
         }
-        FileMode::Executable => content_member(&tree, &bucket, path, entry.sha256, 0o755, modified_seconds).await,
-        FileMode::Regular => content_member(&tree, &bucket, path, entry.sha256, 0o644, modified_seconds).await,
+        FileMode::Executable => {
+            content_member(&tree, &bucket, path, entry.sha256, 0o755, modified_seconds).await
+        }
+        FileMode::Regular => {
+            content_member(&tree, &bucket, path, entry.sha256, 0o644, modified_seconds).await
+        }
     }
 }
 
@@ -131,7 +138,11 @@ async fn content_member(
     let mut archive = tar::Builder::new(Vec::new());
     match blobs::find(&tree.sql, sha256).map_err(broken)? {
         Some(Content::Inline(bytes)) => {
-            archive.append_data(&mut header(bytes.len() as u64, mode, modified_seconds), path, bytes.as_slice())?;
+            archive.append_data(
+                &mut header(bytes.len() as u64, mode, modified_seconds),
+                path,
+                bytes.as_slice(),
+            )?;
             Ok(one(std::mem::take(archive.get_mut())))
         }
         Some(Content::Object { key, size_bytes }) => {
@@ -139,7 +150,8 @@ async fn content_member(
             archive.append_data(&mut header(size_bytes, mode, modified_seconds), path, std::io::empty())?;
             let object = bucket.get(&key).execute().await?;
             let body = object.as_ref().and_then(worker::Object::body);
-            let body = body.ok_or_else(|| worker::Error::RustError(format!("{key} is not in R2")))?.stream()?;
+            let body =
+                body.ok_or_else(|| worker::Error::RustError(format!("{key} is not in R2")))?.stream()?;
             let padding = usize::try_from((512 - size_bytes % 512) % 512).unwrap_or(0);
             let pieces = one(std::mem::take(archive.get_mut())).chain(body).chain(one(vec![0; padding]));
             Ok(pieces.boxed_local())
@@ -160,7 +172,8 @@ pub async fn content(tree: &Tree, bucket: &Bucket, sha256: Sha256) -> Outcome<Re
         Some(Content::Object { key, .. }) => {
             let object = bucket.get(&key).execute().await?;
             let body = object.as_ref().and_then(worker::Object::body);
-            let body = body.ok_or_else(|| Failure::internal("a large blob", format!("{key} is not in R2")))?;
+            let body =
+                body.ok_or_else(|| Failure::internal("a large blob", format!("{key} is not in R2")))?;
             Ok(builder.body(body.response_body()?))
         }
     }

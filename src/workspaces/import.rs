@@ -43,7 +43,9 @@ impl From<TarError> for Failure {
     fn from(error: TarError) -> Self {
         match error {
             TarError::Unsupported { .. } | TarError::BadName => Self::invalid("archive", error.to_string()),
-            TarError::NotTar(_) | TarError::Truncated => Self::malformed(format!("The archive cannot be read: {error}")),
+            TarError::NotTar(_) | TarError::Truncated => {
+                Self::malformed(format!("The archive cannot be read: {error}"))
+            }
         }
     }
 }
@@ -85,7 +87,8 @@ impl<'a> Staging<'a> {
 
     /// As an unpacked archive would be: the last entry of a path stands.
     fn flush(&mut self) -> Outcome<()> {
-        let rows = serde_json::to_string(&self.rows).map_err(|error| Failure::internal("staging files", error))?;
+        let rows =
+            serde_json::to_string(&self.rows).map_err(|error| Failure::internal("staging files", error))?;
         self.rows.clear();
         self.tree.sql.run(
             "INSERT OR REPLACE INTO staged (import_id, path, sha256, mode)
@@ -221,14 +224,15 @@ fn require_open(tree: &Tree, import_id: ImportId) -> Outcome<Option<ImportReceip
     struct Row {
         receipt: Option<String>,
     }
-    let row: Option<Row> =
-        tree.sql.first("SELECT receipt FROM imports WHERE import_id = ?", sql_args![import_id.to_string()])?;
+    let row: Option<Row> = tree
+        .sql
+        .first("SELECT receipt FROM imports WHERE import_id = ?", sql_args![import_id.to_string()])?;
     match row {
         None => Err(Failure::not_found("import", import_id)),
         Some(Row { receipt: None }) => Ok(None),
-        Some(Row { receipt: Some(receipt) }) => {
-            serde_json::from_str(&receipt).map(Some).map_err(|error| Failure::internal("a stored receipt", error))
-        }
+        Some(Row { receipt: Some(receipt) }) => serde_json::from_str(&receipt)
+            .map(Some)
+            .map_err(|error| Failure::internal("a stored receipt", error)),
     }
 }
 
@@ -261,7 +265,10 @@ pub async fn store_blobs(
             match step {
                 Step::Begin(entry) => {
                     let sha256 = entry.path.parse().map_err(|_| {
-                        Failure::invalid("archive", format!("`{}` is not a SHA-256", entry.path.escape_debug()))
+                        Failure::invalid(
+                            "archive",
+                            format!("`{}` is not a SHA-256", entry.path.escape_debug()),
+                        )
                     })?;
                     check_size(&entry.path, entry.size)?;
                     current = Some((sha256, BlobWriter::new(project_id)));
@@ -275,7 +282,10 @@ pub async fn store_blobs(
                     let Some((named, writer)) = current.take() else { continue };
                     let found = writer.sha256();
                     if found != named {
-                        return Err(Failure::invalid("archive", format!("The file `{named}` hashes to {found}")));
+                        return Err(Failure::invalid(
+                            "archive",
+                            format!("The file `{named}` hashes to {found}"),
+                        ));
                     }
                     let written = writer.finish(&tree.sql, bucket).await?;
                     stored += 1;
@@ -332,7 +342,8 @@ pub fn commit(tree: &Tree, import_id: ImportId) -> Outcome<ImportReceipt> {
         .first(COUNTS, sql_args![id.as_str()])?
         .ok_or_else(|| Failure::internal("counting an import", "no row"))?;
     if counts.missing > 0 {
-        let detail = format!("{} files of the manifest still lack their blob; send those first", counts.missing);
+        let detail =
+            format!("{} files of the manifest still lack their blob; send those first", counts.missing);
         return Err(Failure::wrong_state(detail));
     }
     if counts.bytes.unwrap_or(0) > WORKSPACE_BYTES_MAX {
@@ -359,7 +370,8 @@ pub fn commit(tree: &Tree, import_id: ImportId) -> Outcome<ImportReceipt> {
         files_removed: counts.removed,
         new_blob_bytes: counts.new_blob_bytes,
     };
-    let text = serde_json::to_string(&receipt).map_err(|error| Failure::internal("writing a receipt", error))?;
+    let text =
+        serde_json::to_string(&receipt).map_err(|error| Failure::internal("writing a receipt", error))?;
     tree.sql.run("UPDATE imports SET receipt = ? WHERE import_id = ?", sql_args![text, id.as_str()])?;
     tree.sql.run("DELETE FROM staged WHERE import_id = ?", sql_args![id])?;
     Ok(receipt)
@@ -401,7 +413,8 @@ fn check_links(tree: &Tree, id: &str) -> Outcome<()> {
             return Err(refused("its target is not there".into()));
         };
         let target = String::from_utf8(target).map_err(|_| refused("its target is not UTF-8".into()))?;
-        path.resolve_link(&target).map_err(|error| refused(format!("target `{}`: {error}", target.escape_debug())))?;
+        path.resolve_link(&target)
+            .map_err(|error| refused(format!("target `{}`: {error}", target.escape_debug())))?;
     }
     Ok(())
 }

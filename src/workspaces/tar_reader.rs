@@ -49,9 +49,19 @@ pub enum TarError {
 enum State {
     Header,
     /// A long name or pax header that is about the next entry.
-    Extension { kind: EntryType, left: u64, padding: u64, bytes: Vec<u8> },
-    Content { left: u64, padding: u64 },
-    Skip { left: u64 },
+    Extension {
+        kind: EntryType,
+        left: u64,
+        padding: u64,
+        bytes: Vec<u8>,
+    },
+    Content {
+        left: u64,
+        padding: u64,
+    },
+    Skip {
+        left: u64,
+    },
     Finished,
 }
 
@@ -239,7 +249,11 @@ impl TarReader {
                 Some(link) => link,
                 None => text(&header.link_name_bytes().unwrap_or_default())?,
             };
-            steps.push(Step::Begin(Entry { path, size: target.len() as u64, kind: EntryKind::Symlink { target } }));
+            steps.push(Step::Begin(Entry {
+                path,
+                size: target.len() as u64,
+                kind: EntryKind::Symlink { target },
+            }));
             steps.push(Step::End);
             return Ok(State::Skip { left: size + padding(size) });
         }
@@ -262,7 +276,9 @@ impl TarReader {
                 match extension.key_bytes() {
                     b"path" => self.overrides.path = Some(text(extension.value_bytes())?),
                     b"linkpath" => self.overrides.link = Some(text(extension.value_bytes())?),
-                    b"size" => self.overrides.size = extension.value().ok().and_then(|size| size.parse().ok()),
+                    b"size" => {
+                        self.overrides.size = extension.value().ok().and_then(|size| size.parse().ok())
+                    }
                     _ => {}
                 }
             }

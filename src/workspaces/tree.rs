@@ -99,7 +99,12 @@ impl Tree {
     }
 
     /// Files of a revision in order of path, after this one.
-    pub fn files_after<T: DeserializeOwned>(&self, revision: u64, after: &str, limit: u32) -> Outcome<Vec<T>> {
+    pub fn files_after<T: DeserializeOwned>(
+        &self,
+        revision: u64,
+        after: &str,
+        limit: u32,
+    ) -> Outcome<Vec<T>> {
         self.sql.rows(
             "SELECT path, sha256, size_bytes, mode FROM entries
              WHERE path > ?2 AND since <= ?1 AND (until IS NULL OR until > ?1) ORDER BY path LIMIT ?3",
@@ -118,13 +123,15 @@ impl Tree {
             mode: FileMode,
         }
         let revision = self.revision(query.revision)?.revision;
-        let prefix = match query.path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) {
-            Some(path) => {
-                let path = WorkspacePath::parse(path).map_err(|error| Failure::invalid("path", error.to_string()))?;
-                format!("{path}/")
-            }
-            None => String::new(),
-        };
+        let prefix =
+            match query.path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) {
+                Some(path) => {
+                    let path = WorkspacePath::parse(path)
+                        .map_err(|error| Failure::invalid("path", error.to_string()))?;
+                    format!("{path}/")
+                }
+                None => String::new(),
+            };
         let limit = query.limit.unwrap_or(shared_contracts::limits::PAGE_ITEMS_DEFAULT);
         let mut rows: Vec<Row> = self.sql.rows(
             "WITH below AS (SELECT substr(path, length(?1) + 1) AS rest, sha256, size_bytes, mode FROM entries

@@ -59,14 +59,13 @@ impl Wrangler {
     }
 
     pub fn execute_file(&self, file: &Path) -> Result<()> {
-        let mut command = self.command(&["d1", "execute", DATABASE, "--local", "--yes", "--file"]);
-        run("writing the first owners and tokens", command.arg(file)).map(drop)
+        let mut command = self.command(&["d1", "execute", DATABASE, "--local", "--yes"]);
+        run("writing the first owners and tokens", command.arg("--file").arg(file)).map(drop)
     }
 
     pub fn sql(&self, statement: &str) -> Result<Vec<serde_json::Value>> {
-        let mut command =
-            self.command(&["d1", "execute", DATABASE, "--local", "--yes", "--json", "--command"]);
-        let text = text_of(command.arg(statement))?;
+        let mut command = self.command(&["d1", "execute", DATABASE, "--local", "--yes", "--json"]);
+        let text = text_of(command.arg("--command").arg(statement))?;
         let answers: Vec<Answer> =
             serde_json::from_str(&text).with_context(|| format!("wrangler's answer is not JSON: {text}"))?;
         Ok(answers.into_iter().flat_map(|answer| answer.results).collect())
@@ -160,7 +159,8 @@ impl Wrangler {
             .env("WRANGLER_REGISTRY_PATH", self.folder.join("wrangler-registry"))
             // Never a question, never a colour in the log.
             .env("CI", "1")
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            .env("FORCE_COLOR", "0");
         command
     }
 }
