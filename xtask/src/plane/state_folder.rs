@@ -91,7 +91,7 @@ impl Drop for StateFolder {
 }
 
 fn make_private(folder: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(folder);
     made.with_context(|| format!("cannot make {}", folder.display()))
 }
 
