@@ -10,6 +10,7 @@
 
 pub mod commands;
 pub mod connection;
+pub mod conversation;
 pub mod lease;
 pub mod ledger;
 pub mod loss;

@@ -1,7 +1,7 @@
 //! The rule of appending: what a message may hold, and what becomes of it. Pure.
 
 use shared_contracts::append::{AppendAnswer, AppendHead};
-use shared_contracts::events::Event;
+use shared_contracts::events::{Event, EventBody};
 use shared_contracts::limits::APPEND_BYTES_MAX;
 
 /// Where the log stands.
@@ -45,7 +45,11 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
     }
     let mut events = Vec::new();
     let mut wanted = head.first_sequence;
+    let mut ended = false;
     for line in lines {
+        if ended {
+            return Err(refused(format!("Event {wanted} follows the terminal event, which nothing follows")));
+        }
         let event: Event = serde_json::from_str(line)
             .map_err(|error| refused(format!("Event {wanted} cannot be read: {error}")))?;
         if event.sequence != wanted || event.generation != head.generation {
@@ -56,6 +60,7 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
             )));
         }
         wanted += 1;
+        ended = matches!(event.body, EventBody::Ended { .. });
         // What was stored before is acknowledged again, not stored again.
         if event.sequence > position.head {
             events.push((event, line));
@@ -78,7 +83,7 @@ fn refused(detail: String) -> AppendAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared_contracts::events::{EventBody, EventSource, LogLevel, LogStream};
+    use shared_contracts::events::{EventSource, LogLevel, LogStream};
 
     const OPEN: Position = Position { head: 4, generation: 2, closed: false };
 

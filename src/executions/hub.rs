@@ -57,9 +57,9 @@ impl DurableObject for ExecutionHub {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        if let Err(failure) = self.record().await {
+        // The next alarm is set before the try: a try that dies is not the last.
+        if let Err(failure) = self.finish().await {
             failure.log("record_end");
-            self.state.storage().set_alarm(RETRY).await?;
         }
         Response::empty()
     }
@@ -124,11 +124,11 @@ impl ExecutionHub {
             }
             HubCommand::End { identity, generation, outcome, reason } => {
                 self.end(opened, identity, generation, outcome, reason)?;
-                self.record().await?;
+                self.finish().await?;
                 object::answer(&())
             }
             HubCommand::Record => {
-                self.record().await?;
+                self.finish().await?;
                 object::answer(&opened.tail.borrow().ended)
             }
             HubCommand::Events { after, limit } => {
@@ -251,6 +251,12 @@ impl ExecutionHub {
         }
         let Some(frame) = Frame::new(lines) else { return Ok(()) };
         opened.tail.borrow_mut().push(&frame, ended);
+        self.push_to_sockets(opened);
+        opened.tail.borrow_mut().settle();
+        Ok(())
+    }
+
+    fn push_to_sockets(&self, opened: &Opened) {
         let tail = opened.tail.borrow();
         for socket in self.state.get_websockets_with_tag(sockets::TAG) {
             if let Err(failure) = sockets::advance(&socket, &tail, opened.log.as_ref()) {
@@ -258,7 +264,6 @@ impl ExecutionHub {
                 let _ = socket.close(Some(1011), Some("Reconnect"));
             }
         }
-        Ok(())
     }
 
     fn keep(&self, opened: &Opened, standing: Standing) -> Outcome<()> {
@@ -285,8 +290,10 @@ impl ExecutionHub {
             match &event.body {
                 EventBody::Status { state: ExecutionState::Running, .. } => self.running(opened, event).await,
                 EventBody::Ended { .. } => {
-                    self.state.storage().set_alarm(RETRY).await?;
-                    self.record().await?;
+                    // Stored and acknowledged it is; the record follows by the alarm if it cannot now.
+                    if let Err(failure) = self.finish().await {
+                        failure.log("record_end");
+                    }
                 }
                 _ => {}
             }
@@ -306,15 +313,17 @@ impl ExecutionHub {
         }
     }
 
-    /// Brings the end into D1, if there is one that is not there yet.
-    async fn record(&self) -> Outcome<()> {
+    /// Brings the end into D1, if there is one that is not there yet, with an alarm behind it until it is.
+    async fn finish(&self) -> Outcome<()> {
         let opened = self.opened()?;
         let pending = opened.standing.borrow().clone().filter(|standing| !standing.recorded);
         let Some((standing, end)) = pending.and_then(|s| s.ended.clone().map(|end| (s, end))) else {
             return Ok(());
         };
+        self.state.storage().set_alarm(RETRY).await?;
         finish::record_end(&Bindings::open(self.env.clone())?, &standing.identity, &end).await?;
-        self.keep(opened, Standing { recorded: true, ..standing })
+        self.keep(opened, Standing { recorded: true, ..standing })?;
+        Ok(self.state.storage().delete_alarm().await?)
     }
 
     fn require_room(&self, opened: &Opened) -> Outcome<()> {

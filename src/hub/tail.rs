@@ -110,12 +110,14 @@ impl Tail {
         while self.bytes > WATCHER_LAG_BYTES_MAX && self.frames.len() > 1 {
             self.drop_oldest();
         }
-        if self.streams == 0 {
-            while !self.frames.is_empty() {
-                self.drop_oldest();
-            }
-        }
         self.wake();
+    }
+
+    /// Everyone who is pushed to has been: without streams, which come for theirs, nothing is kept.
+    pub fn settle(&mut self) {
+        while self.streams == 0 && !self.frames.is_empty() {
+            self.drop_oldest();
+        }
     }
 
     fn drop_oldest(&mut self) {

@@ -13,6 +13,7 @@
 pub mod apply;
 pub mod blobs;
 pub mod commands;
+pub mod commit;
 pub mod export;
 pub mod import;
 pub mod object;

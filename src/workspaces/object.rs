@@ -9,7 +9,7 @@ use worker::{Bucket, DurableObject, Env, Request, Response, State};
 
 use super::commands::WorkspaceCommand;
 use super::tree::Tree;
-use super::{apply, blobs, export, import};
+use super::{apply, blobs, commit, export, import};
 use crate::bindings::Bindings;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
@@ -65,7 +65,7 @@ impl Workspace {
                 let body = request.stream()?;
                 object::answer(&import::store_blobs(tree, &bucket, project_id, import_id, body).await?)
             }
-            WorkspaceCommand::CommitImport { import_id } => object::answer(&import::commit(tree, import_id)?),
+            WorkspaceCommand::CommitImport { import_id } => object::answer(&commit::commit(tree, import_id)?),
             WorkspaceCommand::Tree { query } => object::answer(&tree.list(&query)?),
             WorkspaceCommand::File { path, revision } => {
                 let revision = tree.revision(revision)?.revision;
