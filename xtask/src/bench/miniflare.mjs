@@ -1,16 +1,27 @@
 // The built Worker in workerd, without wrangler's proxy in front: what the bench measures.
 //
-// One argument, a JSON object: `repository`, `build` (the Worker's folder), `state` (where wrangler put D1),
-// `port`, `variables`, `counts` (count written rows, see rows.mjs), `inspector_port` (for a profiler, or null).
-// Prints one line of JSON, the process id of workerd, when it is ready; ends when standard input closes.
+// Arguments: the repository, the state folder (where wrangler put D1 and the variables), the port, then one JSON
+// object: `build` (the Worker's folder), `counts` (count written rows, see rows.mjs), `inspector_port` (for a
+// profiler, or null).
 
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const options = JSON.parse(process.argv[2]);
-const require = createRequire(join(options.repository, "package.json"));
+const [repository, state, port, given] = process.argv.slice(2);
+const options = JSON.parse(given);
+const require = createRequire(join(repository, "package.json"));
 const { Miniflare, convertV4MiniflareOptions } = require("miniflare");
+const { unstable_readConfig } = require("wrangler");
+
+const config = unstable_readConfig({ config: join(repository, "wrangler.toml") }, { hideWarnings: true });
+const variables = Object.fromEntries(
+  readFileSync(join(state, "vars"), "utf8").split("\n").filter(Boolean).map((line) => {
+    const [name, value] = [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)];
+    return [name, value.replace(/^"(.*)"$/, "$1")];
+  }),
+);
+const sqlite = new Set(config.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []));
 
 const wasm = { type: "CompiledWasm", path: "index_bg.wasm", contents: readFileSync(join(options.build, "index_bg.wasm")) };
 const worker = { type: "ESModule", path: "index.js", contents: readFileSync(join(options.build, "index.js"), "utf8") };
@@ -18,26 +29,26 @@ const counting = { type: "ESModule", path: "rows.mjs", contents: readFileSync(jo
 // The first module is the entry.
 const modules = options.counts ? [counting, worker, wasm] : [worker, wasm];
 
-const object = (className) => ({ className, useSQLite: true });
 const v4 = {
-  name: "patchbay",
+  name: config.name,
   modules,
-  compatibilityDate: options.compatibility_date,
-  compatibilityFlags: options.compatibility_flags,
-  bindings: options.variables,
-  d1Databases: { DB: options.database_id },
-  r2Buckets: { BLOBS: "patchbay-blobs", ARTIFACTS: "patchbay-artifacts" },
-  durableObjects: {
-    DISPATCHER: object("Dispatcher"),
-    EXECUTION_HUB: object("ExecutionHub"),
-    WORKSPACE: object("Workspace"),
-  },
+  compatibilityDate: config.compatibility_date,
+  compatibilityFlags: config.compatibility_flags,
+  bindings: variables,
+  d1Databases: Object.fromEntries(config.d1_databases.map((database) => [database.binding, database.database_id])),
+  r2Buckets: Object.fromEntries(config.r2_buckets.map((bucket) => [bucket.binding, bucket.bucket_name])),
+  durableObjects: Object.fromEntries(
+    config.durable_objects.bindings.map(({ name, class_name: className }) => [
+      name,
+      { className, useSQLite: sqlite.has(className) },
+    ]),
+  ),
   // A socket of the Worker's own: miniflare's entry, which routes and rewrites, is not in the way.
-  unsafeDirectSockets: [{ host: "127.0.0.1", port: options.port }],
+  unsafeDirectSockets: [{ host: "127.0.0.1", port: Number(port) }],
   host: "127.0.0.1",
   port: 0,
   cf: false,
-  resourcePersistencePath: join(options.state, "v3"),
+  resourcePersistencePath: join(state, "v3"),
   telemetry: { enabled: false },
   ...(options.inspector_port ? { inspectorPort: options.inspector_port } : {}),
 };
@@ -45,20 +56,9 @@ const v4 = {
 const miniflare = new Miniflare(convertV4MiniflareOptions(v4));
 await miniflare.ready;
 
-const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).filter((pid) => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return Number(fields[1]) === process.pid && stat.includes("(workerd)");
-  } catch {
-    return false; // It ended while we looked.
-  }
-});
-process.stdout.write(`${JSON.stringify({ workerd_pid: Number(children[0] ?? 0) })}\n`);
-
 const stop = async () => {
   await miniflare.dispose();
   process.exit(0);
 };
 process.on("SIGTERM", stop);
-process.stdin.on("end", stop).resume();
+process.on("SIGINT", stop);

@@ -39,6 +39,16 @@ pub struct PlaneOptions {
     pub vars: Vec<(String, String)>,
     /// wrangler's `--log-level`; below `info` it does not write a line for each request.
     pub log_level: &'static str,
+    /// Runs the Worker instead of `wrangler dev`.
+    pub script: Option<Script>,
+}
+
+/// A script for node that serves the Worker. Its arguments are this repository, the state folder, the port, then
+/// its own.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
 }
 
 impl PlaneOptions {
@@ -52,6 +62,7 @@ impl PlaneOptions {
             port: None,
             vars: Vec::new(),
             log_level: "info",
+            script: None,
         }
     }
 
@@ -82,7 +93,7 @@ impl Plane {
             Some(port) => port,
             None => wrangler::free_port()?,
         };
-        let mut wrangler = Wrangler::new(folder.path(), port, options.log_level)?;
+        let mut wrangler = Wrangler::new(folder.path(), port, options.log_level, options.script)?;
         wrangler.apply_migrations()?;
         let secrets = bootstrap::ensure(&folder, &wrangler, options.owners)?;
         folder.write_vars(&secrets, &options.vars)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use super::state_folder::vars_file;
+use super::Script;
 use crate::client::Client;
 use crate::process::{Group, run, text_of};
 use crate::{build, layout};
@@ -24,6 +25,7 @@ pub struct Wrangler {
     folder: PathBuf,
     port: u16,
     log_level: &'static str,
+    script: Option<Script>,
     group: Option<Group>,
 }
 
@@ -34,11 +36,11 @@ pub fn free_port() -> Result<u16> {
 }
 
 impl Wrangler {
-    pub fn new(folder: &Path, port: u16, log_level: &'static str) -> Result<Self> {
+    pub fn new(folder: &Path, port: u16, log_level: &'static str, script: Option<Script>) -> Result<Self> {
         if !build::wasm().exists() {
             bail!("the Worker is not built; run `cargo xtask build`");
         }
-        Ok(Self { folder: folder.to_owned(), port, log_level, group: None })
+        Ok(Self { folder: folder.to_owned(), port, log_level, script, group: None })
     }
 
     pub fn url(&self) -> String {
@@ -76,6 +78,16 @@ impl Wrangler {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.with_context(|| format!("cannot write {}", self.log_path().display()))?;
         let errors = log.try_clone().context("cannot write the log twice")?;
+        let mut command = match &self.script {
+            Some(script) => self.script_command(script),
+            None => self.dev_command()?,
+        };
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.group = Some(Group::spawn(&mut command)?);
+        self.wait_until_ready().await
+    }
+
+    fn dev_command(&self) -> Result<Command> {
         let port = self.port.to_string();
         let inspector_port = free_port()?.to_string();
         let mut command = self.command(&["dev", "--test-scheduled", "--ip", "127.0.0.1"]);
@@ -83,12 +95,19 @@ impl Wrangler {
             .args(["--port", &port, "--inspector-port", &inspector_port, "--log-level", self.log_level])
             .arg("--show-interactive-dev-session=false")
             .arg("--env-file")
-            .arg(vars_file(&self.folder))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors);
-        self.group = Some(Group::spawn(&mut command)?);
-        self.wait_until_ready().await
+            .arg(vars_file(&self.folder));
+        Ok(command)
+    }
+
+    fn script_command(&self, script: &Script) -> Command {
+        let mut command = Command::new(layout::npm_program("node"));
+        command
+            .arg(&script.path)
+            .args([layout::repository(), self.folder.clone()])
+            .arg(self.port.to_string())
+            .args(&script.arguments)
+            .current_dir(layout::repository());
+        command
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {

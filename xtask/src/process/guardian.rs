@@ -18,9 +18,9 @@ while read -r verb id; do
     remove) kept=' '; for group in $groups; do [ "$group" = "$id" ] || kept="$kept$group "; done; groups=$kept ;;
   esac
 done
-for group in $groups; do kill -TERM -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s TERM -- "-$group" 2>/dev/null; done
 [ "$groups" = ' ' ] || sleep 3
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 "#;
 
 static GUARDIAN: OnceLock<Option<Mutex<ChildStdin>>> = OnceLock::new();
@@ -62,4 +62,31 @@ pub(super) fn add(id: Pid) {
 
 pub(super) fn remove(id: Pid) {
     tell("remove", id);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rustix::process::Signal;
+
+    use super::*;
+
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep").arg("100").process_group(0).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_what_is_still_listed() {
+        let (mut listed, mut removed) = (sleeper(), sleeper());
+        let mut shell = Command::new("/bin/sh").args(["-c", SCRIPT]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut pipe = shell.stdin.take().unwrap();
+        writeln!(pipe, "add {}\nadd {}\nremove {1}", listed.id(), removed.id()).unwrap();
+        drop(pipe);
+        assert_eq!(listed.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+        shell.wait().unwrap();
+        assert!(removed.try_wait().unwrap().is_none());
+        removed.kill().unwrap();
+        removed.wait().unwrap();
+    }
 }
