@@ -127,7 +127,7 @@ async fn handle(
     } else {
         caller::identify(&bindings, request.headers().get("authorization")?.as_deref()).await?
     };
-    let Some((route, operation)) = matched else { return Err(no_such_door(&parts.uri, &parts.method)) };
+    let Some((route, operation)) = matched else { return no_such_door(&parts.uri, &parts.method) };
     caller::admit(&caller, route.access)?;
     if let Caller::Account(account) = &caller
         && !accounts::store::is_touched(account, now_ms())
@@ -149,24 +149,37 @@ async fn handle(
     operation(Call { route, bindings, caller, parameters, query, request }).await
 }
 
-fn no_such_door(uri: &http::Uri, method: &http::Method) -> Failure {
+/// A method that a path does not answer is told which it does (RFC 9110 §15.5.6).
+fn no_such_door(uri: &http::Uri, method: &http::Method) -> Outcome<Response> {
     let path = uri.path();
-    let exists = ROUTES.iter().any(|route| same_shape(route.path, path));
-    if exists {
-        return Failure::problem(ProblemKind::MethodNotAllowed, format!("{path} does not answer {method}"));
+    let methods = methods_at(path);
+    if methods.is_empty() {
+        return Err(Failure::problem(ProblemKind::NotFound, format!("There is nothing at {path}")));
     }
-    Failure::problem(ProblemKind::NotFound, format!("There is nothing at {path}"))
+    let detail = format!("{path} does not answer {method}");
+    let problem = Failure::problem(ProblemKind::MethodNotAllowed, detail).into_problem();
+    let mut response = problem_response(&problem)?;
+    response.headers_mut().set("allow", &methods.join(", "))?;
+    Ok(response)
+}
+
+/// A path that stands in the list by itself goes before one with a parameter, as in the router.
+fn methods_at(path: &str) -> Vec<&'static str> {
+    let exact = ROUTES.iter().any(|route| route.path == path);
+    let is_here = |route: &&Route| if exact { route.path == path } else { same_shape(route.path, path) };
+    ROUTES.iter().filter(is_here).map(|route| route.method).collect()
 }
 
 fn same_shape(pattern: &str, path: &str) -> bool {
-    if let Some((prefix, _)) = pattern.split_once("{*") {
-        return path.starts_with(prefix);
-    }
     let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
     loop {
         match (wanted.next(), found.next()) {
             (None, None) => return true,
-            (Some(wanted), Some(found)) if wanted.starts_with('{') || wanted == found => {}
+            (Some(wanted), Some(found)) if wanted.starts_with("{*") => {
+                return !found.is_empty();
+            }
+            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
             _ => return false,
         }
     }
@@ -191,6 +204,10 @@ mod tests {
     fn paths_are_compared_by_their_shape() {
         assert!(same_shape("/api/projects/{project_id}", "/api/projects/x"));
         assert!(!same_shape("/api/projects/{project_id}", "/api/projects"));
-        assert!(same_shape("/a/files/{*path}", "/a/files/b/c"));
+        assert!(!same_shape("/api/projects/{project_id}", "/api/projects/"));
+        assert!(same_shape("/a/{id}/files/{*path}", "/a/x/files/b/c"));
+        assert!(!same_shape("/a/{id}/files/{*path}", "/a/x/files/"));
+        assert_eq!(methods_at("/api/patches/apply"), ["POST"]);
+        assert_eq!(methods_at("/api/patches/x"), ["GET"]);
     }
 }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use shared_contracts::append::AppendAnswer;
-use shared_contracts::events::{Event, EventBody, EventSource, Usage};
-use shared_contracts::executions::{ExecutionState, Outcome as Ended};
+use shared_contracts::events::{Event, EventBody, EventSource};
+use shared_contracts::executions::ExecutionState;
 use shared_contracts::limits::WATCHERS_PER_HUB_MAX;
 use shared_contracts::problem::ProblemKind;
 use worker::{
@@ -17,7 +17,7 @@ use worker::{
 };
 
 use super::append::{self, Position};
-use super::commands::{HubCommand, Identity};
+use super::commands::HubCommand;
 use super::finish;
 use super::log::{Log, Standing};
 use super::store::{self, End};
@@ -30,19 +30,19 @@ use crate::platform::failure::{Failure, Outcome};
 use crate::platform::object;
 use crate::platform::sql::Sql;
 
-const WRITER_TAG: &str = "writer";
+pub(super) const WRITER_TAG: &str = "writer";
 /// How soon what D1 refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-struct Opened {
-    log: Rc<Log>,
-    tail: Rc<RefCell<Tail>>,
-    standing: RefCell<Option<Standing>>,
+pub(super) struct Opened {
+    pub log: Rc<Log>,
+    pub tail: Rc<RefCell<Tail>>,
+    pub standing: RefCell<Option<Standing>>,
 }
 
 #[worker::durable_object]
 pub struct ExecutionHub {
-    state: State,
+    pub(super) state: State,
     env: Env,
     opened: OnceCell<Opened>,
 }
@@ -148,80 +148,8 @@ impl ExecutionHub {
         }
     }
 
-    fn begin(&self, opened: &Opened, identity: Identity) -> Outcome<()> {
-        if opened.standing.borrow().is_some() {
-            return Ok(());
-        }
-        let standing = Standing { identity, generation: 0, closed: true, ended: None, recorded: false };
-        opened.log.keep(&standing)?;
-        *opened.standing.borrow_mut() = Some(standing);
-        self.say(opened, status(ExecutionState::Queued, "Waiting for a container agent"))
-    }
-
-    /// Answers the sequence of the lease's first event.
-    fn open_generation(
-        &self,
-        opened: &Opened,
-        identity: Identity,
-        generation: u32,
-        machine: &str,
-    ) -> Outcome<u64> {
-        self.begin(opened, identity)?;
-        let mut standing = standing(opened)?;
-        if standing.ended.is_some() || generation < standing.generation {
-            return Err(Failure::wrong_state("The execution has ended, or a newer lease has it"));
-        }
-        if generation > standing.generation || standing.closed {
-            standing.generation = generation;
-            standing.closed = false;
-            self.keep(opened, standing)?;
-            self.say(opened, status(ExecutionState::Leased, &format!("Taken by container agent {machine}")))?;
-        }
-        Ok(opened.tail.borrow().head + 1)
-    }
-
-    fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {
-        let mut standing = standing(opened)?;
-        if standing.ended.is_some() || standing.closed || generation < standing.generation {
-            return Ok(());
-        }
-        standing.generation = generation;
-        standing.closed = true;
-        self.keep(opened, standing)?;
-        self.say(opened, status(ExecutionState::Lost, reason))?;
-        for writer in self.state.get_websockets_with_tag(WRITER_TAG) {
-            let answer = AppendAnswer::Fenced { generation, reason: reason.to_owned() };
-            let _ = writer.send(&answer);
-        }
-        Ok(())
-    }
-
-    fn end(
-        &self,
-        opened: &Opened,
-        identity: Identity,
-        generation: u32,
-        outcome: Ended,
-        reason: String,
-    ) -> Outcome<()> {
-        self.begin(opened, identity)?;
-        let standing = standing(opened)?;
-        if standing.ended.is_some() || generation < standing.generation {
-            return Ok(());
-        }
-        let body = EventBody::Ended {
-            outcome,
-            exit_code: None,
-            exit_signal: None,
-            reason,
-            usage: Usage::default(),
-            patch_batch_id: None,
-        };
-        self.say(opened, body)
-    }
-
     /// An event of the plane's own. Only while no lease may write, so the numbers stay the writer's otherwise.
-    fn say(&self, opened: &Opened, body: EventBody) -> Outcome<()> {
+    pub(super) fn say(&self, opened: &Opened, body: EventBody) -> Outcome<()> {
         let sequence = opened.tail.borrow().head + 1;
         let generation = standing(opened)?.generation;
         let event = Event { sequence, generation, at_ms: now_ms(), source: EventSource::System, body };
@@ -266,7 +194,7 @@ impl ExecutionHub {
         }
     }
 
-    fn keep(&self, opened: &Opened, standing: Standing) -> Outcome<()> {
+    pub(super) fn keep(&self, opened: &Opened, standing: Standing) -> Outcome<()> {
         opened.log.keep(&standing)?;
         *opened.standing.borrow_mut() = Some(standing);
         Ok(())
@@ -371,7 +299,7 @@ impl ExecutionHub {
     }
 }
 
-fn standing(opened: &Opened) -> Outcome<Standing> {
+pub(super) fn standing(opened: &Opened) -> Outcome<Standing> {
     let standing = opened.standing.borrow().clone();
     standing.ok_or_else(|| Failure::problem(ProblemKind::NotFound, "This execution has no log yet"))
 }
@@ -379,10 +307,6 @@ fn standing(opened: &Opened) -> Outcome<Standing> {
 fn position(opened: &Opened) -> Outcome<Position> {
     let standing = standing(opened)?;
     Ok(Position { head: opened.tail.borrow().head, generation: standing.generation, closed: standing.closed })
-}
-
-fn status(state: ExecutionState, message: &str) -> EventBody {
-    EventBody::Status { state, message: message.to_owned() }
 }
 
 fn end_of(event: &Event) -> Option<End> {

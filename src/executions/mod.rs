@@ -9,6 +9,7 @@ pub mod append;
 pub mod commands;
 pub mod create_execution;
 pub mod finish;
+pub mod generations;
 pub mod hub;
 pub mod log;
 pub mod retry_execution;

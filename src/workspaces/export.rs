@@ -165,6 +165,8 @@ pub async fn content(tree: &Tree, bucket: &Bucket, sha256: Sha256) -> Outcome<Re
     let headers = Headers::new();
     headers.set("content-type", "application/octet-stream")?;
     headers.set("etag", &format!("\"{sha256}\""))?;
+    // What a coding agent wrote must never run as a page of this origin.
+    headers.set("x-content-type-options", "nosniff")?;
     let builder = ResponseBuilder::new().with_headers(headers);
     match blobs::find(&tree.sql, sha256)? {
         None => Err(Failure::not_found("blob", sha256)),

@@ -38,7 +38,7 @@ pub enum Step {
 pub enum TarError {
     #[error("the stream is neither a tar nor a tar.gz: {0}")]
     NotTar(String),
-    #[error("the archive ends in the middle of an entry")]
+    #[error("the archive ends before its closing block")]
     Truncated,
     #[error("`{path}` is a {what}; a workspace holds files and symbolic links")]
     Unsupported { path: String, what: &'static str },
@@ -137,7 +137,8 @@ impl TarReader {
         Ok(steps)
     }
 
-    /// The stream is over. An archive may lack its two closing blocks, but not the end of an entry.
+    /// The stream is over. Without its closing block an archive was cut off, even if it was between two entries:
+    /// taken for whole, it would delete every file that did not come.
     pub fn finish(&mut self) -> Result<Vec<Step>, TarError> {
         self.finished = true;
         let mut steps = Vec::new();
@@ -148,7 +149,6 @@ impl TarReader {
         }
         match self.state {
             State::Finished => Ok(steps),
-            State::Header if self.pending.is_empty() => Ok(steps),
             _ => Err(TarError::Truncated),
         }
     }
@@ -377,7 +377,10 @@ mod tests {
     #[test]
     fn refuses_what_is_not_whole_or_not_a_file() {
         let whole = archive(&[("a", b"content", 0o644)]);
-        assert_eq!(read(pieces(&whole[..515], 100)), Err(TarError::Truncated));
+        for length in [0, 1, 512, 515, 1_024] {
+            assert_eq!(read(pieces(&whole[..length], 100)), Err(TarError::Truncated), "{length} bytes");
+        }
+        assert!(read(pieces(&whole[..1_536], 100)).is_ok(), "one closing block will do");
         assert!(matches!(read(pieces(&[b'x'; 600], 600)), Err(TarError::NotTar(_))));
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = Header::new_gnu();

@@ -1,0 +1,88 @@
+//! What the plane itself writes into a log, and which lease may: the hub's side of leases.
+
+use shared_contracts::append::AppendAnswer;
+use shared_contracts::events::{EventBody, Usage};
+use shared_contracts::executions::{ExecutionState, Outcome as Ended};
+
+use super::commands::Identity;
+use super::hub::{ExecutionHub, Opened, WRITER_TAG, standing};
+use super::log::Standing;
+use crate::platform::failure::{Failure, Outcome};
+
+impl ExecutionHub {
+    pub(super) fn begin(&self, opened: &Opened, identity: Identity) -> Outcome<()> {
+        if opened.standing.borrow().is_some() {
+            return Ok(());
+        }
+        let standing = Standing { identity, generation: 0, closed: true, ended: None, recorded: false };
+        opened.log.keep(&standing)?;
+        *opened.standing.borrow_mut() = Some(standing);
+        self.say(opened, status(ExecutionState::Queued, "Waiting for a container agent"))
+    }
+
+    /// Answers the sequence of the lease's first event.
+    pub(super) fn open_generation(
+        &self,
+        opened: &Opened,
+        identity: Identity,
+        generation: u32,
+        machine: &str,
+    ) -> Outcome<u64> {
+        self.begin(opened, identity)?;
+        let mut standing = standing(opened)?;
+        if standing.ended.is_some() || generation < standing.generation {
+            return Err(Failure::wrong_state("The execution has ended, or a newer lease has it"));
+        }
+        if generation > standing.generation || standing.closed {
+            standing.generation = generation;
+            standing.closed = false;
+            self.keep(opened, standing)?;
+            self.say(opened, status(ExecutionState::Leased, &format!("Taken by container agent {machine}")))?;
+        }
+        Ok(opened.tail.borrow().head + 1)
+    }
+
+    pub(super) fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {
+        let mut standing = standing(opened)?;
+        if standing.ended.is_some() || standing.closed || generation < standing.generation {
+            return Ok(());
+        }
+        standing.generation = generation;
+        standing.closed = true;
+        self.keep(opened, standing)?;
+        self.say(opened, status(ExecutionState::Lost, reason))?;
+        for writer in self.state.get_websockets_with_tag(WRITER_TAG) {
+            let answer = AppendAnswer::Fenced { generation, reason: reason.to_owned() };
+            let _ = writer.send(&answer);
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(
+        &self,
+        opened: &Opened,
+        identity: Identity,
+        generation: u32,
+        outcome: Ended,
+        reason: String,
+    ) -> Outcome<()> {
+        self.begin(opened, identity)?;
+        let standing = standing(opened)?;
+        if standing.ended.is_some() || generation < standing.generation {
+            return Ok(());
+        }
+        let body = EventBody::Ended {
+            outcome,
+            exit_code: None,
+            exit_signal: None,
+            reason,
+            usage: Usage::default(),
+            patch_batch_id: None,
+        };
+        self.say(opened, body)
+    }
+}
+
+fn status(state: ExecutionState, message: &str) -> EventBody {
+    EventBody::Status { state, message: message.to_owned() }
+}
