@@ -12,7 +12,7 @@ pub const PATCH_OPERATIONS_MAX: usize = 500;
 pub const PATCH_TOUCHED_BYTES_MAX: u64 = 32 * MIB;
 /// A manifest of 50,000 files is about 8 MiB.
 pub const MANIFEST_BODY_BYTES_MAX: u64 = 24 * MIB;
-/// A pack of blobs in a partial import; small enough to be retried cheaply.
+/// A pack of several blobs in a partial import; small enough to be retried cheaply. A larger blob goes alone.
 pub const BLOB_PACK_BYTES_MAX: u64 = 32 * MIB;
 /// Hashes in one request for blobs; 2,000 × 67 bytes stays far below the JSON limit.
 pub const BLOB_FETCH_HASHES_MAX: usize = 2_000;
@@ -31,7 +31,8 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
 pub const WORKSPACE_FILES_MAX: u64 = 200_000;
 pub const WORKSPACE_BYTES_MAX: u64 = 4 * 1024 * MIB;
-pub const FILE_BYTES_MAX: u64 = 100 * MIB;
+/// A tar of one file must fit into a body, which the platform refuses above 100 MB.
+pub const FILE_BYTES_MAX: u64 = 95 * 1000 * 1000;
 /// Blobs below this live in the Workspace's SQLite (a row holds at most 2 MB), others in R2.
 pub const INLINE_BLOB_BYTES_MAX: u64 = MIB;
 /// A symbolic link's target.

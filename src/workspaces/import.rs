@@ -246,23 +246,21 @@ pub async fn store_blobs(
     require_open(tree, import_id)?;
     let mut reader = TarReader::default();
     let mut current: Option<(Sha256, BlobWriter)> = None;
-    let (mut stored, mut stored_bytes, mut received) = (0, 0, 0u64);
+    let (mut stored, mut stored_bytes, mut announced) = (0, 0, 0u64);
     loop {
         let steps = match body.next().await {
-            Some(piece) => {
-                let piece = piece?;
-                received += piece.len() as u64;
-                if received > BLOB_PACK_BYTES_MAX {
-                    return Err(Failure::too_large("A pack of blobs", BLOB_PACK_BYTES_MAX, "bytes"));
-                }
-                reader.push(&piece)?
-            }
+            Some(piece) => reader.push(&piece?)?,
             None => reader.finish()?,
         };
         let over = reader.is_over();
         for step in steps {
             match step {
                 Step::Begin(entry) => {
+                    // What is unpacked counts, not what was sent: a small archive may hold a large file.
+                    announced += entry.size;
+                    if announced > BLOB_PACK_BYTES_MAX && announced > entry.size {
+                        return Err(Failure::too_large("A pack of blobs", BLOB_PACK_BYTES_MAX, "bytes"));
+                    }
                     let sha256 = entry.path.parse().map_err(|_| {
                         Failure::invalid(
                             "archive",

@@ -3,7 +3,7 @@
 mod inputs;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -50,9 +50,32 @@ pub fn worker() -> Result<()> {
     if !wasm().exists() {
         bail!("worker-build succeeded and left no {}; has its layout changed?", wasm().display());
     }
+    strip_names()?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     terminal::found("Worker", &format!("built, {}", wasm_size()?), Some(started.elapsed()));
     Ok(())
+}
+
+/// worker-build keeps the functions' names for stack traces. The log names the operation instead, and every isolate
+/// would load a seventh more.
+fn strip_names() -> Result<()> {
+    let module = wasm();
+    let mut command = Command::new(layout::npm_program("wasm-opt"));
+    command.arg(&module).args(["--strip-debug", "--strip-producers", "--output"]).arg(&module);
+    // What worker-build enables, and no more: newer encodings are not workerd's yet.
+    for feature in [
+        "mutable-globals",
+        "sign-ext",
+        "nontrapping-float-to-int",
+        "bulk-memory",
+        "multivalue",
+        "reference-types",
+        "exception-handling",
+    ] {
+        command.arg(format!("--enable-{feature}"));
+    }
+    prepend_node(&mut command);
+    run("stripping names from the Worker", &mut command).map(drop)
 }
 
 /// Builds the container agent for this machine and says where it is.
@@ -76,8 +99,11 @@ pub fn agent() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where [`agent`] puts it.
+/// Where [`agent`] puts it; `PATCHBAY_AGENT_BIN` names another one.
 pub fn agent_path() -> PathBuf {
+    if let Some(path) = std::env::var_os("PATCHBAY_AGENT_BIN").filter(|path| !path.is_empty()) {
+        return PathBuf::from(path);
+    }
     layout::native_target().join("release").join("patchbay-agent")
 }
 
@@ -86,16 +112,16 @@ pub fn wasm() -> PathBuf {
     layout::repository().join("build/index_bg.wasm")
 }
 
-/// Bytes of the Worker's module, compressed as Cloudflare counts them.
-pub fn wasm_gzip_bytes() -> Result<u64> {
-    let bytes = fs::read(wasm()).with_context(|| format!("cannot read {}", wasm().display()))?;
+/// Bytes of a Worker's module, compressed as Cloudflare counts them.
+pub fn gzip_bytes(module: &Path) -> Result<u64> {
+    let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, &bytes)?;
     Ok(encoder.finish()?.len() as u64)
 }
 
 fn wasm_size() -> Result<String> {
-    Ok(format!("{} gzipped", terminal::bytes(wasm_gzip_bytes()?)))
+    Ok(format!("{} gzipped", terminal::bytes(gzip_bytes(&wasm())?)))
 }
 
 /// Objects linked against another std fail with E0463: they go.
