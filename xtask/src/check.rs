@@ -24,8 +24,12 @@ pub fn everything() -> Result<()> {
 }
 
 pub fn format() -> Result<()> {
-    let took = run("checking the format", cargo().args(["fmt", "--all", "--check"]))?;
-    terminal::found("format", "rustfmt has nothing to change", Some(took));
+    let output =
+        capture_quietly("checking the format", cargo().args(["fmt", "--all", "--", "--check", "-l"]))?;
+    if !output.is_success {
+        bail!("not formatted, run `cargo fmt --all`:\n{}", output.excerpt);
+    }
+    terminal::found("format", "rustfmt has nothing to change", Some(output.took));
     Ok(())
 }
 
@@ -83,7 +87,7 @@ fn deny() -> Command {
     let program = CARGO_DENY.path().unwrap_or_else(|_| CARGO_DENY.program.into());
     let mut deny = Command::new(program);
     outside_cargo(&mut deny);
-    deny.current_dir(layout::repository()).args(["--locked", "--color", "never"]);
+    deny.current_dir(layout::repository()).args(["--workspace", "--locked", "--color", "never"]);
     deny
 }
 

@@ -4,6 +4,7 @@
 //! The binary (`cargo xtask …`) is the door people use. As a library it gives the acceptance tests and the bench
 //! the real system ([`plane`]) and a typed client for it ([`client`]).
 
+pub mod bench;
 pub mod build;
 pub mod check;
 pub mod client;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::terminal::{self, ColorChoice};
-use xtask::{build, check, demo, dev, openapi, setup, test};
+use xtask::{bench, build, check, demo, dev, openapi, setup, test};
 
 /// Set up, build, run, show and test Patchbay.
 #[derive(Parser)]
@@ -45,6 +45,22 @@ enum Command {
         #[arg(long)]
         fresh: bool,
     },
+    /// Measure on this machine, beside what it is compared with; prints one table, asserts nothing
+    Bench {
+        /// A smoke run of every row, under a minute
+        #[arg(long)]
+        quick: bool,
+        /// Only these rows, by number: 1 sandbox start, 2 fan-out, 3 output line, 4 sustained lines, 5 rows written,
+        /// 6 WASM size, 7 late join, 8 import
+        #[arg(long, value_name = "ROW", value_delimiter = ',')]
+        only: Vec<u32>,
+        /// A folder with a Worker that is built already; nothing is built then
+        #[arg(long, value_name = "FOLDER")]
+        worker: Option<PathBuf>,
+        /// A port of workerd for a profiler
+        #[arg(long, value_name = "PORT")]
+        inspector_port: Option<u16>,
+    },
     /// Format, lints, licences, and whether openapi.json is fresh
     Check,
     /// Everything CI runs: check, then unit tests, then acceptance tests
@@ -65,6 +81,9 @@ fn main() -> ExitCode {
         Command::Build => build_all(),
         Command::Demo { repo, tests, keep } => demo::run(demo::Options { repo, tests, keep }),
         Command::Dev { port, fresh } => dev::run(dev::Options { port, fresh }),
+        Command::Bench { quick, only, worker, inspector_port } => {
+            bench::run(bench::Options { quick, only, worker, inspector_port })
+        }
         Command::Check => check::everything(),
         Command::Test => test::everything(),
         Command::Openapi { check } => openapi::run(check),

@@ -1,14 +1,14 @@
 // The built Worker in workerd, without wrangler's proxy in front: what the bench measures.
 //
-// Arguments: the repository, the state folder (where wrangler put D1 and the variables), the port, then one JSON
-// object: `build` (the Worker's folder), `counts` (count written rows, see rows.mjs), `inspector_port` (for a
+// Arguments: the repository, the state folder (where wrangler put D1), the file of variables, the port, then one
+// JSON object: `build` (the Worker's folder), `counts` (count written rows, see rows.mjs), `inspector_port` (for a
 // profiler, or null).
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [repository, state, port, given] = process.argv.slice(2);
+const [repository, state, variablesFile, port, given] = process.argv.slice(2);
 const options = JSON.parse(given);
 const require = createRequire(join(repository, "package.json"));
 const { Miniflare, convertV4MiniflareOptions } = require("miniflare");
@@ -16,7 +16,7 @@ const { unstable_readConfig } = require("wrangler");
 
 const config = unstable_readConfig({ config: join(repository, "wrangler.toml") }, { hideWarnings: true });
 const variables = Object.fromEntries(
-  readFileSync(join(state, "vars"), "utf8").split("\n").filter(Boolean).map((line) => {
+  readFileSync(variablesFile, "utf8").split("\n").filter(Boolean).map((line) => {
     const [name, value] = [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)];
     return [name, value.replace(/^"(.*)"$/, "$1")];
   }),

@@ -131,7 +131,7 @@ impl Call {
     }
 
     /// No deadline: for streams.
-    pub(super) fn endless(mut self) -> Self {
+    pub fn endless(mut self) -> Self {
         self.request = self.request.timeout(Duration::from_secs(24 * 3_600));
         self
     }

@@ -19,5 +19,5 @@ pub use call::{Call, Client};
 pub use error::ClientError;
 pub use events::{Watched, event_json};
 pub use import::{ImportInParts, Pack};
-pub use socket_watcher::SocketWatcher;
+pub use socket_watcher::{Socket, SocketWatcher};
 pub use sse_watcher::SseWatcher;

@@ -21,7 +21,7 @@ const SILENCE_SECONDS_MAX: u64 = 3 * STREAM_HEARTBEAT_SECONDS;
 const RECONNECT_WAIT: Duration = Duration::from_millis(200);
 const RECONNECT_TRIES_MAX: u32 = 300;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// See [`Client::watch_socket`].
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What the demo's coding agent does to a repository that nobody has seen before: it edits files, adds one, deletes
 //! one, renames one, and runs tests. The edits are plain shell, so that the same edits can be made here as well.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use shared_contracts::limits::MIB;
 use shared_contracts::workspaces::{FileMode, ManifestEntry};
 
@@ -36,19 +36,17 @@ impl Change {
         let manifest = tree.manifest();
         let mut free: Vec<&ManifestEntry> = manifest.iter().filter(|entry| is_text(tree, entry)).collect();
         let too_few = "the demo edits, deletes and renames: the repository needs at least three text files";
-        let mut edited = Vec::new();
-        // Two files stay for the deletion and the renaming.
-        while edited.len() < EDITS_MAX && free.len() > 2 {
-            let found = take(&mut free, &EDIT_FIRST, |entry| comment(entry.path.as_str()).is_some());
-            let Some(path) = found else { break };
-            let line = comment(&path).unwrap_or_else(|| COMMENT.to_owned());
-            edited.push(Edit { path, line });
+        let mut edited: Vec<Edit> = edit(&mut free).into_iter().collect();
+        if edited.is_empty() {
+            bail!("{too_few}, one of them Markdown or source code");
         }
-        free.sort_by_key(|entry| (entry.size_bytes, entry.path.clone()));
+        free.sort_by_key(|entry| (!is_spare(entry.path.as_str()), entry.size_bytes, entry.path.clone()));
         let deleted = take(&mut free, &DELETE_FIRST, |_| true).context(too_few)?;
         let from = take(&mut free, &RENAME_FIRST, |_| true).context(too_few)?;
-        if edited.is_empty() {
-            anyhow::bail!("{too_few}, one of them Markdown or source code");
+        while edited.len() < EDITS_MAX
+            && let Some(another) = edit(&mut free)
+        {
+            edited.push(another);
         }
         let to = format!("patchbay-demo/{}", from.rsplit('/').next().unwrap_or(&from));
         Ok(Self {
@@ -70,9 +68,10 @@ impl Change {
         )
     }
 
-    /// The edits, then the tests.
+    /// The edits, then the tests; these in a copy, so that what they leave is no part of the change.
     pub fn script(&self) -> String {
-        format!("{}\n{}\n", self.edits(), self.tests)
+        let copy = "copy=$(mktemp -d)\ncp -a . \"$copy/tree\"\ncd \"$copy/tree\"";
+        format!("{}\n{copy}\n{}\n", self.edits(), self.tests)
     }
 
     /// The edits alone, for bash in the tree's root.
@@ -100,6 +99,18 @@ impl Change {
         lines.push(format!("say rename {from} to {to}; mkdir -p -- patchbay-demo; mv -- {from} {to}"));
         lines.join("\n")
     }
+}
+
+/// A file to edit, if one is left whose comments are known.
+fn edit(free: &mut Vec<&ManifestEntry>) -> Option<Edit> {
+    let path = take(free, &EDIT_FIRST, |entry| comment(entry.path.as_str()).is_some())?;
+    let line = comment(&path)?;
+    Some(Edit { path, line })
+}
+
+/// Whether the tests can do without it, as far as a name tells: neither a test nor source code.
+fn is_spare(path: &str) -> bool {
+    !path.contains("test") && comment(path).is_none_or(|line| line == COMMENT)
 }
 
 /// The first of the preferred ones, or the first that will do; it is free no longer.

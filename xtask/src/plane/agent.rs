@@ -1,6 +1,6 @@
 //! A container agent: the real binary, on this machine, connected to a plane.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +11,11 @@ use shared_contracts::container_agents::{ContainerAgent, ContainerAgentState};
 use shared_contracts::page::PageQuery;
 
 use super::Plane;
+use super::state_folder::append_private;
 use crate::build;
 use crate::client::Client;
 use crate::process::Group;
+use crate::random;
 
 const CONNECT_POLL: Duration = Duration::from_millis(50);
 const LOG_LINES_SHOWN: usize = 20;
@@ -42,6 +44,8 @@ impl AgentOptions {
 pub struct Agent {
     group: Group,
     name: String,
+    /// When the present process started; a connection from before is another process's.
+    started_at_ms: u64,
     command: Startable,
 }
 
@@ -73,7 +77,8 @@ impl Agent {
         environment.extend(options.environment);
         let log = plane.state_folder().join(format!("agent-{}.log", options.name));
         let command = Startable { environment, log, state_folder };
-        Ok(Self { group: command.spawn()?, name: options.name, command })
+        let started_at_ms = random::now_ms();
+        Ok(Self { group: command.spawn()?, name: options.name, started_at_ms, command })
     }
 
     pub fn name(&self) -> &str {
@@ -93,15 +98,16 @@ impl Agent {
         &self.command.state_folder
     }
 
-    /// Waits until the plane lists it as connected.
+    /// Waits until the plane lists it as connected since its process started.
     pub async fn connected(&mut self, client: &Client, within: Duration) -> Result<ContainerAgent> {
         let started = Instant::now();
         loop {
             let page = client.list_container_agents(&PageQuery { after: None, limit: Some(100) }).await?;
-            let found = page
-                .items
-                .into_iter()
-                .find(|agent| agent.name == self.name && agent.state == ContainerAgentState::Connected);
+            let found = page.items.into_iter().find(|agent| {
+                agent.name == self.name
+                    && agent.state == ContainerAgentState::Connected
+                    && agent.connected_at_ms >= self.started_at_ms
+            });
             if let Some(agent) = found {
                 return Ok(agent);
             }
@@ -146,6 +152,7 @@ impl Agent {
 
     /// Starts it again with the same name, token and state folder, after it has ended.
     pub fn restart(&mut self) -> Result<()> {
+        self.started_at_ms = random::now_ms();
         self.group = self.command.spawn()?;
         Ok(())
     }
@@ -164,8 +171,7 @@ impl Startable {
         if !binary.exists() {
             bail!("{} is not built; run `cargo xtask build`", binary.display());
         }
-        let log = OpenOptions::new().create(true).append(true).open(&self.log);
-        let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
+        let log = append_private(&self.log)?;
         let errors = log.try_clone().context("cannot write the log twice")?;
         let mut command = Command::new(binary);
         command

@@ -43,8 +43,8 @@ pub struct PlaneOptions {
     pub script: Option<Script>,
 }
 
-/// A script for node that serves the Worker. Its arguments are this repository, the state folder, the port, then
-/// its own.
+/// A script for node that serves the Worker. Its arguments are this repository, the folder of the Worker's state,
+/// the file of its variables, the port, then its own.
 #[derive(Debug, Clone)]
 pub struct Script {
     pub path: PathBuf,

@@ -10,6 +10,11 @@ use anyhow::{Context, Result, bail};
 use super::Secrets;
 use crate::layout;
 
+/// For the Worker's state: nobody else's business.
+const PRIVATE: u32 = 0o700;
+/// Sandboxes run as other users and have their overlays below the container agent's folder: they must get there.
+const PASSABLE: u32 = 0o711;
+
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
@@ -21,7 +26,7 @@ pub struct StateFolder {
 impl StateFolder {
     pub fn open(name: &str, is_fresh: bool, is_removed: bool) -> Result<Self> {
         let parent = layout::state();
-        make_private(&parent)?;
+        make_folder(&parent, PASSABLE)?;
         let path = parent.join(name);
         let lock_path = parent.join(format!("{name}.lock"));
         let lock =
@@ -32,7 +37,8 @@ impl StateFolder {
         if is_fresh && path.exists() {
             fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        make_private(&path)?;
+        make_folder(&path, PASSABLE)?;
+        make_folder(&worker_folder(&path), PRIVATE)?;
         Ok(Self { path, is_removed, _lock: lock })
     }
 
@@ -77,6 +83,11 @@ impl StateFolder {
     }
 }
 
+/// D1, Durable Objects, R2 and what else wrangler keeps.
+pub fn worker_folder(folder: &Path) -> PathBuf {
+    folder.join("worker")
+}
+
 pub fn vars_file(folder: &Path) -> PathBuf {
     folder.join("vars")
 }
@@ -90,9 +101,15 @@ impl Drop for StateFolder {
     }
 }
 
-fn make_private(folder: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(folder);
+fn make_folder(folder: &Path, mode: u32) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
     made.with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// Opens a log that goes on where it ended, readable by this user only.
+pub fn append_private(file: &Path) -> Result<File> {
+    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
+    opened.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn write_private(file: &Path, text: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! wrangler: the Worker's runtime on this machine, and the way to its D1.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use super::state_folder::vars_file;
 use super::Script;
+use super::state_folder::{append_private, vars_file, worker_folder};
 use crate::client::Client;
 use crate::process::{Group, run, text_of};
 use crate::{build, layout};
@@ -75,8 +75,7 @@ impl Wrangler {
 
     /// Starts the Worker and waits for `GET /ready`.
     pub async fn start(&mut self) -> Result<()> {
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
-        let log = log.with_context(|| format!("cannot write {}", self.log_path().display()))?;
+        let log = append_private(&self.log_path())?;
         let errors = log.try_clone().context("cannot write the log twice")?;
         let mut command = match &self.script {
             Some(script) => self.script_command(script),
@@ -103,7 +102,7 @@ impl Wrangler {
         let mut command = Command::new(layout::npm_program("node"));
         command
             .arg(&script.path)
-            .args([layout::repository(), self.folder.clone()])
+            .args([layout::repository(), worker_folder(&self.folder), vars_file(&self.folder)])
             .arg(self.port.to_string())
             .args(&script.arguments)
             .current_dir(layout::repository());
@@ -166,16 +165,17 @@ impl Wrangler {
     /// wrangler under the pinned node, telling nobody and keeping its files in the state folder.
     fn command(&self, arguments: &[&str]) -> Command {
         let root = layout::repository();
+        let state = worker_folder(&self.folder);
         let mut command = Command::new(layout::npm_program("node"));
         command
             .arg(root.join("node_modules/wrangler/bin/wrangler.js"))
             .args(arguments)
             .arg("--persist-to")
-            .arg(&self.folder)
+            .arg(&state)
             .current_dir(root)
             .env("WRANGLER_SEND_METRICS", "false")
-            .env("WRANGLER_LOG_PATH", self.folder.join("wrangler-logs"))
-            .env("WRANGLER_REGISTRY_PATH", self.folder.join("wrangler-registry"))
+            .env("WRANGLER_LOG_PATH", state.join("logs"))
+            .env("WRANGLER_REGISTRY_PATH", state.join("registry"))
             // Never a question, never a colour in the log.
             .env("CI", "1")
             .env("NO_COLOR", "1")
