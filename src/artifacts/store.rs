@@ -22,7 +22,7 @@ macro_rules! record {
 pub const INSERT: &str = "INSERT INTO execution_artifacts
   (id, execution_id, artifact_type, path, size_bytes, mime_type, sha256, created_at_ms)
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM executions
-  WHERE executions.id = ?2 AND generation = ?9 AND ended_at_ms IS NULL
+  WHERE executions.id = ?2 AND generation = ?9 AND executions.state IN ('leased', 'running')
     AND (SELECT count(*) FROM execution_artifacts WHERE execution_id = ?2) < ?10
   ON CONFLICT (id) DO NOTHING";
 

@@ -67,9 +67,14 @@ impl ExecutionHub {
         reason: String,
     ) -> Outcome<()> {
         self.begin(opened, identity)?;
-        let standing = standing(opened)?;
+        let mut standing = standing(opened)?;
         if standing.ended.is_some() || generation < standing.generation {
             return Ok(());
+        }
+        if generation > standing.generation {
+            // A lease that D1 knows and that never got here: D1 believes no end that is older than it.
+            standing.generation = generation;
+            self.keep(opened, standing)?;
         }
         let body = EventBody::Ended {
             outcome,

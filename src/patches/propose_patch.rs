@@ -1,6 +1,7 @@
 //! `propose_patch` and `propose_execution_patch`: a batch is kept until someone decides.
 
 use shared_contracts::dispatch::Lease;
+use shared_contracts::executions::ExecutionState;
 use shared_contracts::ids::{OwnerId, PatchBatchId};
 use shared_contracts::patches::{PatchState, PatchSummary, ProposePatch};
 use shared_contracts::problem::ProblemKind;
@@ -28,8 +29,10 @@ pub async fn propose_patch(
         if execution.project_id != input.project_id {
             return Err(Failure::not_found("execution", execution_id));
         }
-        if lease.is_some_and(|lease| lease.generation != execution.generation || execution.state.is_ended()) {
-            let detail = format!("Execution {execution_id} has ended, or another lease has it");
+        // A lease that was lost keeps its generation until the next one: the state says that nobody holds it.
+        let is_held = matches!(execution.state, ExecutionState::Leased | ExecutionState::Running);
+        if lease.is_some_and(|lease| lease.generation != execution.generation || !is_held) {
+            let detail = format!("The lease on execution {execution_id} is gone, or the execution has ended");
             return Err(Failure::problem(ProblemKind::Conflict, detail));
         }
     }

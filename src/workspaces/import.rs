@@ -110,6 +110,18 @@ fn check_size(path: &str, size: u64) -> Outcome<()> {
     Err(Failure::too_large(&format!("The file `{}`", path.escape_debug()), FILE_BYTES_MAX, "bytes"))
 }
 
+/// What the next piece of the stream completes; none once the archive is over.
+async fn next_steps(body: &mut ByteStream, reader: &mut TarReader) -> Outcome<Option<Vec<Step>>> {
+    if reader.is_over() {
+        return Ok(None);
+    }
+    let steps = match body.next().await {
+        Some(piece) => reader.push(&piece?)?,
+        None => reader.finish()?,
+    };
+    Ok(Some(steps))
+}
+
 /// `import_workspace`: reads the archive as it comes, holding one piece of one file.
 pub async fn import(
     tree: &Tree,
@@ -122,12 +134,7 @@ pub async fn import(
     let mut reader = TarReader::default();
     let mut current: Option<(Entry, WorkspacePath, BlobWriter)> = None;
     let mut new_blob_bytes = 0;
-    loop {
-        let steps = match body.next().await {
-            Some(piece) => reader.push(&piece?)?,
-            None => reader.finish()?,
-        };
-        let over = reader.is_over();
+    while let Some(steps) = next_steps(&mut body, &mut reader).await? {
         for step in steps {
             match step {
                 Step::Begin(entry) => {
@@ -157,9 +164,6 @@ pub async fn import(
                     staging.add(ManifestEntry { path, sha256, size_bytes, mode })?;
                 }
             }
-        }
-        if over {
-            break;
         }
     }
     staging.flush()?;
@@ -247,12 +251,7 @@ pub async fn store_blobs(
     let mut reader = TarReader::default();
     let mut current: Option<(Sha256, BlobWriter)> = None;
     let (mut stored, mut stored_bytes, mut announced) = (0, 0, 0u64);
-    loop {
-        let steps = match body.next().await {
-            Some(piece) => reader.push(&piece?)?,
-            None => reader.finish()?,
-        };
-        let over = reader.is_over();
+    while let Some(steps) = next_steps(&mut body, &mut reader).await? {
         for step in steps {
             match step {
                 Step::Begin(entry) => {
@@ -289,9 +288,6 @@ pub async fn store_blobs(
                     stored_bytes += if written.new { written.size_bytes } else { 0 };
                 }
             }
-        }
-        if over {
-            break;
         }
     }
     count_new(tree, import_id, stored_bytes)?;
