@@ -7,7 +7,9 @@ use shared_contracts::container_agents::SandboxTier;
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
 use crate::sandbox::probe::{self, Expected, Finding, Verdict};
-use crate::sandbox::sweep;
+use crate::sandbox::sweep::Scratch;
+use crate::sandbox::trial::{self, Trial};
+use crate::{environment, run};
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -25,20 +27,37 @@ pub fn expected(settings: &Settings) -> Expected {
     }
 }
 
-/// Every probe that needs nothing running.
-pub fn examine(settings: &Settings) -> (SandboxTier, Vec<Finding>) {
-    let expected = expected(settings);
-    let mut findings = probe::probe(expected);
-    if expected.enforce_limits {
-        findings
-            .push(probe::cgroups_writable(&format!("doctor-{}", sweep::instance_of(&settings.state_dir))));
-    }
+/// What this machine can do, by running one sandbox on it. Leaves nothing behind.
+pub async fn examine(settings: &Settings) -> (SandboxTier, Vec<Finding>) {
+    // First: the kernel loads what it has as a module.
+    let trial = try_one(settings).await;
+    let findings = probe::probe(expected(settings), trial);
     (probe::tier(&findings), findings)
 }
 
-pub fn run(arguments: &Doctor) -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn try_one(settings: &Settings) -> Trial {
+    let scratch = match Scratch::make(&settings.state_dir.join("doctor")) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let meaning = "nothing can be kept in it";
+            return Trial::failed(
+                "state directory",
+                error.to_string(),
+                meaning,
+                "name another one (--state-dir)",
+            );
+        }
+    };
+    tracing::debug!(instance = scratch.instance, "trying one sandbox");
+    let provider = run::provider(settings, scratch.instance.clone());
+    let trial = trial::run(&provider, &scratch.path, environment::base(settings)).await;
+    scratch.remove();
+    trial
+}
+
+pub async fn run(arguments: Doctor) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let settings = Settings::load(&arguments.flags)?;
-    let (tier, findings) = examine(&settings);
+    let (tier, findings) = examine(&settings).await;
     if arguments.json {
         println!("{}", serde_json::json!({ "tier": tier, "findings": findings }));
     } else {
@@ -67,9 +86,13 @@ fn print_table(tier: SandboxTier, findings: &[Finding]) {
 
 pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
     let bad: Vec<_> = findings.iter().filter(|f| f.verdict != Verdict::Good).map(|f| f.what).collect();
+    let missing = || {
+        let missing = findings.iter().filter(|finding| finding.verdict == Verdict::Missing);
+        missing.map(|f| format!("{}: {}", f.what, f.found)).collect::<Vec<_>>().join("; ")
+    };
     match tier {
         SandboxTier::Strong => "every wall and every limit stands".into(),
         SandboxTier::Limited => format!("every wall stands; less than full: {}", bad.join(", ")),
-        SandboxTier::None => format!("no sandbox here; see: {}", bad.join(", ")),
+        SandboxTier::None => format!("no sandbox here; {}", missing()),
     }
 }

@@ -41,7 +41,7 @@ enum Command {
     /// Connect to the plane and take executions until told to stop
     Run(Box<run::Run>),
     /// Say what this machine's sandbox can do, and how to fix what it cannot
-    Doctor(doctor::Doctor),
+    Doctor(Box<doctor::Doctor>),
     /// Run one command in the sandbox over a directory and print the diff; no plane needed
     Try(Box<try_command::Try>),
 }
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Arguments::parse().command {
         Command::Run(arguments) => block_on(2, run::run(*arguments)),
-        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Doctor(arguments) => block_on(1, doctor::run(*arguments)),
         Command::Try(arguments) => block_on(1, try_command::run(*arguments)),
     };
     result.unwrap_or_else(|error| {

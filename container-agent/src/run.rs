@@ -71,7 +71,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     // 1. Settings and what the machine can do; refuse before anything is touched.
     let settings = Settings::load(&arguments.flags)?;
     let plane_settings = settings.plane()?;
-    let (tier, findings) = doctor::examine(&settings);
+    let (tier, findings) = doctor::examine(&settings).await;
     let reason = doctor::reason(tier, &findings);
     if tier == SandboxTier::None {
         return Err(format!(

@@ -12,7 +12,7 @@ use shared_contracts::executions::Limits;
 use shared_contracts::limits as default;
 
 use crate::config::{Flags, Settings};
-use crate::sandbox::sweep::{self, StateLock};
+use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Exit, Provider, Sandbox, SandboxSpec, Stop};
 use crate::workspace::changes;
 use crate::{clock, environment, run};
@@ -46,16 +46,10 @@ pub async fn run(arguments: Try) -> Result<ExitCode, Box<dyn std::error::Error>>
     let started = clock::now();
     let settings = Settings::load(&arguments.flags)?;
     // 1. A state directory of this run's own.
-    sweep::sweep_tries();
-    let state = sweep::try_parent().join(format!("{:08x}", clock::random() as u32));
-    let lock = StateLock::take(&state)?;
-    let instance = sweep::instance_of(&state);
-    let result = execute(&arguments, &settings, &state, &instance, started).await;
+    let scratch = Scratch::make(&sweep::try_parent())?;
+    let result = execute(&arguments, &settings, &scratch.path, &scratch.instance, started).await;
     // 2. Nothing stays behind.
-    sweep::sweep_cgroups(&instance);
-    let _ = std::fs::remove_dir_all(&state);
-    let _ = std::fs::remove_dir(sweep::try_parent());
-    drop(lock);
+    scratch.remove();
     result
 }
 

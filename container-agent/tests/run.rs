@@ -9,6 +9,7 @@ use std::time::Duration;
 use plane::{Plane, leased};
 use serde_json::Value;
 use shared_contracts::dispatch::ToContainerAgent;
+use shared_contracts::problem::{Problem, ProblemKind};
 
 fn lines(events: &[Value], stream: &str) -> Vec<String> {
     let of = |event: &&Value| event["type"] == "log" && event["stream"] == stream;
@@ -181,4 +182,154 @@ async fn a_lease_that_is_gone_stops_the_sandbox_silently() {
         })
         .await;
     plane.with(|state| assert!(state.events[&id].iter().all(|event| event["type"] != "ended")));
+}
+
+fn bytes_below(directory: &std::path::Path) -> u64 {
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_stops_acknowledging_stops_the_payload() {
+    use shared_contracts::limits::{APPEND_BYTES_MAX, APPEND_WINDOW_BYTES, SPOOL_WINDOW_BYTES};
+    // As events they fill the spool's window three times.
+    const LINES: u64 = 24_000;
+    let plane = Plane::start().await;
+    plane.with(|state| state.mute = true);
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let script =
+        format!("yes $(head -c 1000 /dev/zero | tr '\\0' x) | head -n {LINES} | cat -n; echo written >&2");
+    let work = leased(1, 1, &["sh", "-c", &script]);
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    // 1. What arrives comes to rest, with the window on the way and no more.
+    let arrived = |state: &mut plane::State| {
+        state
+            .events
+            .get(&id.to_string())
+            .map_or(0, |events| events.iter().map(|event| event.to_string().len() + 1).sum::<usize>())
+    };
+    plane.until("the window to fill", |state| (arrived(state) >= APPEND_WINDOW_BYTES).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (before, spooled) = (plane.with(arrived), bytes_below(&directory.path().join("executions")));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (after, spooled_after) = (plane.with(arrived), bytes_below(&directory.path().join("executions")));
+    assert_eq!(before, after);
+    assert!(after <= APPEND_WINDOW_BYTES + APPEND_BYTES_MAX, "{after}");
+    // 2. Nothing more is read either, and the payload is not at its end: 24 MB do not fit pipe and windows.
+    // Only the second's usage is still written.
+    assert!(spooled_after - spooled < 2_048, "{spooled} {spooled_after}");
+    assert!((SPOOL_WINDOW_BYTES..SPOOL_WINDOW_BYTES + 1024 * 1024).contains(&spooled), "{spooled}");
+    // 3. Acknowledged again, all of it arrives, once.
+    plane.with(|state| state.mute = false);
+    let (ended, events) = plane.ended(id).await;
+    assert_eq!(ended["outcome"], "succeeded", "{ended}");
+    contiguous(&events);
+    let numbers = lines(&events, "stdout");
+    assert_eq!(numbers.len() as u64, LINES);
+    for (line, number) in numbers.iter().zip(1_u64..) {
+        assert_eq!(line.split_whitespace().next().unwrap(), number.to_string());
+    }
+    assert_eq!(lines(&events, "stderr"), ["written"]);
+    // 4. The payload was held all that time: it could not have said this before.
+    let at = |wanted: &str| {
+        events.iter().find(|event| event["text"] == wanted).and_then(|event| event["at_ms"].as_u64())
+    };
+    let first = events.iter().find(|event| event["stream"] == "stdout").unwrap()["at_ms"].as_u64().unwrap();
+    assert!(at("written").unwrap() >= first + 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_hub_lost_is_sent_again() {
+    let plane = Plane::start().await;
+    plane.with(|state| state.lose = Some(4));
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let work = leased(1, 1, &["sh", "-c", "for i in $(seq 1 40); do seq 1 50; sleep 0.01; done"]);
+    let id = work.lease.execution_id;
+    let started = std::time::Instant::now();
+    plane.lease(work).await;
+    let (_, events) = plane.ended(id).await;
+    contiguous(&events);
+    assert_eq!(lines(&events, "stdout").len(), 2_000);
+    assert!(plane.with(|state| state.lose.is_none()), "the message was never lost");
+    // Over the same connection: no answer had to be missed first.
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_log_stops_the_sandbox_silently() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let work = leased(1, 1, &["sh", "-c", "echo here; while sleep 0.1; do echo more; done"]);
+    let lease = work.lease;
+    plane.lease(work).await;
+    let id = lease.execution_id.to_string();
+    plane
+        .until("its line", |state| state.events.get(&id)?.iter().any(|e| e["text"] == "here").then_some(()))
+        .await;
+    let fenced = serde_json::json!({"answer": "fenced", "generation": 2, "reason": "another run"});
+    plane.with(|state| state.answer = Some(fenced));
+    let executions = directory.path().join("executions");
+    plane
+        .until("the directory to go", |_| {
+            (std::fs::read_dir(&executions).unwrap().count() == 0).then_some(())
+        })
+        .await;
+    plane.with(|state| {
+        assert!(state.events[&id].iter().all(|event| event["type"] != "ended"));
+        assert!(state.said.iter().all(|said| said["message"] != "abandon"));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outdated_agent_ends_with_3_and_says_what_is_needed() {
+    let plane = Plane::start().await;
+    let problem = Problem::new(ProblemKind::OutdatedProtocol, "protocol 999 is the oldest");
+    plane.with(|state| state.refuse = Some(ToContainerAgent::Refused { problem, protocol_min: 999 }));
+    let directory = tempfile::tempdir().unwrap();
+    let mut agent = plane.agent(directory.path());
+    assert_eq!(tokio::task::block_in_place(|| agent.exit_code()), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_signal_gives_up_what_runs() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    // Also below a directory that is closed to others, as root's own often are.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let state = directory.path().join("state");
+    let mut agent = plane.agent(&state);
+    let work = leased(1, 1, &["sh", "-c", "echo here; sleep 60"]);
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    let hello = plane.with(|state| state.said.iter().find(|said| said["message"] == "hello").cloned());
+    assert_eq!(hello.unwrap()["sandbox_tier"], "strong");
+    let here = |state: &mut plane::State| {
+        state.events.get(&id.to_string())?.iter().any(|event| event["text"] == "here").then_some(())
+    };
+    plane.until("its line", here).await;
+    // The first lets it run on.
+    agent.signal("-TERM");
+    plane
+        .until("draining", |state| state.said.iter().any(|said| said["message"] == "draining").then_some(()))
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(agent.0.try_wait().unwrap().is_none());
+    agent.signal("-TERM");
+    let abandon = plane.said("abandon", id).await;
+    assert!(abandon["reason"].as_str().unwrap().contains("was stopped"), "{abandon}");
+    assert_eq!(tokio::task::block_in_place(|| agent.exit_code()), 0);
+    plane.with(|state| assert!(state.events[&id.to_string()].iter().all(|event| event["type"] != "ended")));
+    assert_eq!(std::fs::read_dir(state.join("executions")).unwrap().count(), 0);
 }

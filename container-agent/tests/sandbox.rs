@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is not there is a failed test")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -159,6 +160,32 @@ fn exits_are_passed_on_and_the_diff_is_shown() {
         .output()
         .unwrap();
     assert!(text(&missing).contains("not found in the sandbox's PATH"), "{}", text(&missing));
+}
+
+#[test]
+fn directories_above_may_be_closed_to_others() {
+    let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let (state, workspace) = (closed.path().join("state"), closed.path().join("workspace"));
+    for directory in [&state, &workspace] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::fs::write(workspace.join("a.txt"), "one\n").unwrap();
+    for (mask, disk) in [("022", "memory"), ("077", "memory"), ("077", "directory")] {
+        // `--state-dir` of `try` is below TMPDIR.
+        let script = "umask $MASK; exec $AGENT try --workspace-disk $DISK --workspace $WORKSPACE -- \
+                      sh -c 'id -un; echo two >> a.txt; echo x > /tmp/x; ls /proc/self/fd >/dev/null && cat a.txt'";
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .envs([("MASK", mask), ("DISK", disk), ("AGENT", env!("CARGO_BIN_EXE_patchbay-agent"))])
+            .envs([("TMPDIR", &state), ("WORKSPACE", &workspace)])
+            .output()
+            .unwrap();
+        let text = text(&output);
+        assert!(output.status.success() && text.starts_with("agent\none\ntwo\n"), "{mask} {disk}: {text}");
+        assert!(text.contains("+two"), "{mask} {disk}: {text}");
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+    }
 }
 
 fn running(marker: &str) -> bool {

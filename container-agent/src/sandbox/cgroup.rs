@@ -112,22 +112,26 @@ impl Hierarchies {
 
     /// Makes the cgroups of one sandbox with its limits.
     pub fn create(&self, instance: &str, name: &str, limits: &Limits) -> std::io::Result<Cgroup> {
-        let mut cgroup = Cgroup { directories: BTreeMap::new() };
         for (version, root) in self.roots() {
             if version == Version::V2 {
                 delegate(&root, instance)?;
             }
             create_directories(&root.join(OWN).join(instance).join(name))?;
         }
-        for (controller, (version, root)) in &self.found {
-            let directory = root.join(OWN).join(instance).join(name);
-            cgroup.directories.insert(*controller, (*version, directory));
-        }
+        let cgroup = self.find(instance, name);
         if let Err(error) = cgroup.limit(limits) {
             cgroup.remove();
             return Err(error);
         }
         Ok(cgroup)
+    }
+
+    /// The cgroups of a sandbox that is there.
+    pub fn find(&self, instance: &str, name: &str) -> Cgroup {
+        let of = |(controller, (version, root)): (&Controller, &(Version, PathBuf))| {
+            (*controller, (*version, root.join(OWN).join(instance).join(name)))
+        };
+        Cgroup { directories: self.found.iter().map(of).collect() }
     }
 
     /// Kills what still runs in this instance's cgroups and removes them. Returns how many were left over.
@@ -142,13 +146,6 @@ impl Hierarchies {
             let _ = fs::remove_dir(&parent);
         }
         leftovers
-    }
-
-    /// Removes this instance's own directory; what is inside stays.
-    pub fn leave(&self, instance: &str) {
-        for parent in self.instance_directories(instance) {
-            let _ = fs::remove_dir(&parent);
-        }
     }
 }
 
@@ -198,6 +195,14 @@ fn kill_and_remove(directory: &Path) {
     tracing::warn!(cgroup = %directory.display(), "a control group could not be removed; the next start tries again");
 }
 
+const SWAP: &str = "swap space";
+
+struct Setting {
+    what: &'static str,
+    file: PathBuf,
+    value: String,
+}
+
 /// The cgroups of one sandbox.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -205,37 +210,64 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    fn limit(&self, limits: &Limits) -> std::io::Result<()> {
+    /// Each limit: the file that holds it, what it holds.
+    fn settings(&self, limits: &Limits) -> Vec<Setting> {
         let memory = (u64::from(limits.memory_mb) * 1024 * 1024).to_string();
         let quota = ((limits.cpu_cores * CPU_PERIOD_US as f64) as u64).max(1_000);
+        let mut settings = Vec::new();
         for (controller, (version, directory)) in &self.directories {
+            let mut set = |what, file: &str, value: String| {
+                settings.push(Setting { what, file: directory.join(file), value });
+            };
             match (controller, version) {
                 (Controller::Memory, Version::V1) => {
-                    write(&directory.join("memory.limit_in_bytes"), &memory)?;
-                    let swap = directory.join("memory.memsw.limit_in_bytes");
-                    if swap.exists() {
-                        write(&swap, &memory)?;
-                    }
+                    set("memory", "memory.limit_in_bytes", memory.clone());
+                    set(SWAP, "memory.memsw.limit_in_bytes", memory.clone());
                 }
                 (Controller::Memory, Version::V2) => {
-                    write(&directory.join("memory.max"), &memory)?;
-                    let swap = directory.join("memory.swap.max");
-                    if swap.exists() {
-                        write(&swap, "0")?;
-                    }
+                    set("memory", "memory.max", memory.clone());
+                    set(SWAP, "memory.swap.max", "0".into());
                 }
-                (Controller::Pids, _) => write(&directory.join("pids.max"), &limits.processes.to_string())?,
+                (Controller::Pids, _) => set("processes", "pids.max", limits.processes.to_string()),
                 (Controller::Cpu, Version::V1) => {
-                    write(&directory.join("cpu.cfs_period_us"), &CPU_PERIOD_US.to_string())?;
-                    write(&directory.join("cpu.cfs_quota_us"), &quota.to_string())?;
+                    set("CPU", "cpu.cfs_period_us", CPU_PERIOD_US.to_string());
+                    set("CPU", "cpu.cfs_quota_us", quota.to_string());
                 }
-                (Controller::Cpu, Version::V2) => {
-                    write(&directory.join("cpu.max"), &format!("{quota} {CPU_PERIOD_US}"))?;
-                }
+                (Controller::Cpu, Version::V2) => set("CPU", "cpu.max", format!("{quota} {CPU_PERIOD_US}")),
                 (Controller::Cpuacct, _) => {}
             }
         }
+        settings
+    }
+
+    fn limit(&self, limits: &Limits) -> std::io::Result<()> {
+        for Setting { what, file, value } in self.settings(limits) {
+            // A kernel may be without accounting of swap space.
+            if what != SWAP || file.exists() {
+                write(&file, &value)?;
+            }
+        }
         Ok(())
+    }
+
+    /// The limits that do not hold while the sandbox runs, each with what is so instead.
+    pub fn unmet(&self, limits: &Limits) -> Vec<(&'static str, String)> {
+        let no_swap_space = || fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 1);
+        let mut unmet = Vec::new();
+        for Setting { what, file, value } in self.settings(limits) {
+            let inside = file.with_file_name("cgroup.procs");
+            match fs::read_to_string(&file) {
+                Ok(held) if held.trim() == value => {
+                    if fs::read_to_string(inside).is_ok_and(|processes| processes.is_empty()) {
+                        unmet.push((what, "set, but no process is held by it".into()));
+                    }
+                }
+                Ok(held) => unmet.push((what, format!("`{}` instead of `{value}`", held.trim()))),
+                Err(_) if what == SWAP && no_swap_space() => {}
+                Err(error) => unmet.push((what, format!("{}: {error}", file.display()))),
+            }
+        }
+        unmet
     }
 
     /// The files through which a process enters.

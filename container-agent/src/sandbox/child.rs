@@ -20,16 +20,16 @@ pub struct Inherited {
 }
 
 /// Never returns: the process ends as PID 1 of the sandbox.
-pub fn run(config: &HelperConfig, root: &Path, seccomp: &Seccomp, inherited: Inherited) -> ! {
+pub fn run(config: &HelperConfig, seccomp: &Seccomp, inherited: Inherited) -> ! {
     let Inherited { mut released, mut status } = inherited;
-    if let Err(error) = set_up(config, root, &mut released) {
+    if let Err(error) = set_up(config, &mut released) {
         let _ = writeln!(status, "F{error}");
         sys::exit_now(1);
     }
     init::run(config, seccomp, OwnedFd::from(status))
 }
 
-fn set_up(config: &HelperConfig, root: &Path, released: &mut io::PipeReader) -> io::Result<()> {
+fn set_up(config: &HelperConfig, released: &mut io::PipeReader) -> io::Result<()> {
     fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
     }
@@ -51,11 +51,12 @@ fn set_up(config: &HelperConfig, root: &Path, released: &mut io::PipeReader) -> 
     step("cgroup namespace", sys::unshare(libc::CLONE_NEWCGROUP))?;
     step("host name", rustix::system::sethostname(b"sandbox").map_err(io::Error::from))?;
     step("loopback", raise_loopback())?;
-    step("/proc and /dev/pts", devices::mount_in_child(root))?;
-    // 4. The new root. Bound onto itself first: a mount that came with the namespace is locked.
-    let root_text = root.to_string_lossy();
-    step("bind the root", sys::mount(&root_text, root, "", libc::MS_BIND | libc::MS_REC, ""))?;
-    step("enter the root", std::env::set_current_dir(root))?;
+    step("/proc and /dev/pts", devices::mount_in_child())?;
+    // 4. The new root, which is the working directory: its path may lead through directories that are closed to this
+    // user. Bound onto itself first: a mount that came with the namespace is locked.
+    let root = step("copy the root", sys::open_tree(Path::new("."), true))?;
+    step("bind the root", sys::move_mount(root.as_fd(), Path::new(".")))?;
+    step("enter the root", rustix::process::fchdir(&root).map_err(io::Error::from))?;
     step("pivot to the root", sys::pivot_to_working_directory())?;
     // 5. Standard input is the helper's socket: give it away for good.
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

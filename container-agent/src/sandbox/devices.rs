@@ -35,17 +35,17 @@ pub fn build(root: &Path, shared_memory: &Path) -> io::Result<()> {
     super::root::bind(shared_memory, &dev.join("shm"), false, sys::ATTR_NOSUID | sys::ATTR_NODEV)
 }
 
-/// The child's half: file systems that belong to its own namespaces.
-pub fn mount_in_child(root: &Path) -> io::Result<()> {
-    let (proc, pts) = (root.join("proc"), root.join("dev/pts"));
+/// The child's half, in the new root: file systems that belong to its own namespaces.
+pub fn mount_in_child() -> io::Result<()> {
+    let (proc, pts) = (Path::new("proc"), Path::new("dev/pts"));
     let safe = libc::MS_NOSUID | libc::MS_NOEXEC;
-    sys::mount("proc", &proc, "proc", safe | libc::MS_NODEV, "")?;
-    sys::mount("devpts", &pts, "devpts", safe, "newinstance,ptmxmode=0666,mode=620")?;
-    let empty = root.join("etc/.empty");
+    sys::mount("proc", proc, "proc", safe | libc::MS_NODEV, "")?;
+    sys::mount("devpts", pts, "devpts", safe, "newinstance,ptmxmode=0666,mode=620")?;
+    let empty = Path::new("etc/.empty");
     for name in MASKED_FILES {
         let target = proc.join(name);
         if target.exists() {
-            super::root::bind(&empty, &target, false, sys::ATTR_RDONLY)?;
+            super::root::bind(empty, &target, false, sys::ATTR_RDONLY)?;
         }
     }
     for name in READ_ONLY {

@@ -51,16 +51,16 @@ fn run(socket: &OwnedFd) -> io::Result<()> {
     // 2. Build it.
     let built = root::build(&config)?;
     message::send(socket.as_fd(), &FromHelper::Prepared, &[built.upper.as_fd(), built.merged.as_fd()])?;
-    let root = built.root;
-    drop((built.upper, built.merged));
+    drop(built);
     // 3. Start it when told to.
     let Some((ToHelper::Start, _)) = message::receive::<ToHelper>(socket.as_fd())? else { return Ok(()) };
     let (released, mut release) = io::pipe()?;
     let (status, status_writer) = io::pipe()?;
-    let pid = sys::fork_into(NAMESPACES)?;
+    let pid = sys::fork_into(NAMESPACES)
+        .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
     if pid == 0 {
         drop((release, status));
-        child::run(&config, &root, &seccomp, Inherited { released, status: status_writer });
+        child::run(&config, &seccomp, Inherited { released, status: status_writer });
     }
     drop((released, status_writer));
     let payload = Payload::new(pid)?;

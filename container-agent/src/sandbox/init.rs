@@ -4,6 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use landlock::RulesetStatus;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::message::HelperConfig;
@@ -90,7 +91,11 @@ fn become_payload(seccomp: &Seccomp, path: &CString, arguments: &[CString], vari
     let walls = || -> Result<(), String> {
         rustix::process::setsid().map_err(|error| format!("session: {error}"))?;
         std::env::set_current_dir("/workspace").map_err(|error| format!("enter /workspace: {error}"))?;
-        walls::landlock().map_err(|error| format!("Landlock: {error}"))?;
+        match walls::landlock() {
+            Ok(RulesetStatus::NotEnforced) => return Err("Landlock: not in this kernel".into()),
+            Ok(_) => {}
+            Err(error) => return Err(format!("Landlock: {error}")),
+        }
         unblock_signals().map_err(|error| format!("signals: {error}"))?;
         seccomp.apply().map_err(|error| format!("seccomp: {error}"))
     };

@@ -18,6 +18,7 @@ pub mod probe;
 mod root;
 pub mod sweep;
 mod sys;
+pub mod trial;
 mod walls;
 
 use std::collections::BTreeMap;

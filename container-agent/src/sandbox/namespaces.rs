@@ -50,7 +50,7 @@ impl Namespaces {
             true => Some(Arc::new(
                 self.hierarchies
                     .create(&self.instance, &spec.name, &spec.limits)
-                    .map_err(SandboxError::io("make the control groups (see `patchbay-agent doctor`)"))?,
+                    .map_err(SandboxError::io("make the control groups"))?,
             )),
             false => None,
         };

@@ -1,4 +1,5 @@
-//! What this machine can do, for `doctor` and for the refusal of `run`. Each probe tries the thing itself.
+//! What this machine can do, for `doctor` and for the refusal of `run`: rows that say why, and whether
+//! [`super::trial`] ran.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use shared_contracts::container_agents::SandboxTier;
 
 use super::cgroup::{Controller, Hierarchies};
+use super::trial::Trial;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,8 +59,13 @@ pub struct Expected {
     pub disk_in_memory: bool,
 }
 
-pub fn probe(expected: Expected) -> Vec<Finding> {
+/// What can be read, and what came of the trial.
+pub fn probe(expected: Expected, trial: Trial) -> Vec<Finding> {
     let mut findings = vec![privilege(), user_namespaces(), landlock(), seccomp(), overlay(), proc_visible()];
+    if trial.ran {
+        // These were only guesses why a sandbox might not run.
+        findings.retain(|finding| finding.verdict != Verdict::Missing);
+    }
     let hierarchies = Hierarchies::detect();
     for (controller, what, needed) in [
         (Controller::Memory, "memory limit", true),
@@ -84,6 +91,7 @@ pub fn probe(expected: Expected) -> Vec<Finding> {
             "set workspace_disk = \"memory\"",
         ),
     });
+    findings.extend(trial.findings);
     findings
 }
 
@@ -227,23 +235,4 @@ fn controller_finding(
         );
     }
     Finding::good(what, found, "enforced per execution")
-}
-
-/// Tries to make, and removes, a cgroup with default limits: what a read-only hierarchy would refuse.
-pub fn cgroups_writable(instance: &str) -> Finding {
-    let hierarchies = Hierarchies::detect();
-    match hierarchies.create(instance, "doctor", &shared_contracts::executions::Limits::default()) {
-        Ok(cgroup) => {
-            cgroup.remove();
-            hierarchies.leave(instance);
-            Finding::good("control groups", "writable", "limits can be set")
-        }
-        Err(error) => Finding::bad(
-            "control groups",
-            Verdict::Missing,
-            error.to_string(),
-            "limits cannot be set",
-            "run it as root outside a container, or accept no limits with limits = \"none\"",
-        ),
-    }
 }

@@ -33,9 +33,8 @@ const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
 /// More files than this in a sandbox fill kernel memory before they fill the disk limit.
 const INODES_PER_MB: u64 = 512;
 
-/// The root to pivot to, and what is read after the end.
+/// What is read after the end.
 pub struct Built {
-    pub root: PathBuf,
     pub upper: OwnedFd,
     pub merged: OwnedFd,
 }
@@ -45,7 +44,11 @@ fn step<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Result<T>
     result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
+/// Leaves the working directory at the new root. The payload's user could not look its path up: any directory above
+/// may be closed to others.
 pub fn build(config: &HelperConfig) -> io::Result<Built> {
+    // What is made here is for the payload to read, whatever the agent's own mask.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     // 1. A mount namespace of its own, from which nothing reaches the host's.
     step("own mount namespace", sys::unshare(libc::CLONE_NEWNS))?;
     let everything = libc::MS_REC | libc::MS_PRIVATE;
@@ -89,7 +92,8 @@ pub fn build(config: &HelperConfig) -> io::Result<Built> {
     let merged = open_directory(Path::new("merged"))?;
     let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     step("make the root read-only", sys::mount("none", &root, "", flags, ""))?;
-    Ok(Built { root, upper, merged })
+    step("enter the root", std::env::set_current_dir(&root))?;
+    Ok(Built { upper, merged })
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
@@ -128,7 +132,8 @@ fn build_disk(config: &HelperConfig) -> io::Result<()> {
 /// The shared tree, shown as the payload's own through an id-mapped mount, below an overlay.
 fn build_workspace(config: &HelperConfig) -> io::Result<()> {
     let owner = fs::metadata(&config.lower)?;
-    let namespace = mapping_namespace(std::os::unix::fs::MetadataExt::uid(&owner), config.outer_id)?;
+    let namespace = mapping_namespace(std::os::unix::fs::MetadataExt::uid(&owner), config.outer_id);
+    let namespace = step("user namespaces", namespace)?;
     let tree = sys::open_tree(&config.lower, false)?;
     step(
         "id-map the workspace (its file system must support it: ext4, xfs, btrfs, tmpfs)",

@@ -60,9 +60,44 @@ pub fn try_parent() -> PathBuf {
     std::env::temp_dir().join("patchbay-try")
 }
 
-/// Removes what dead `try` runs left.
-pub fn sweep_tries() {
-    let Ok(entries) = fs::read_dir(try_parent()) else { return };
+/// A directory of one short run's own, with an instance of its own.
+pub struct Scratch {
+    pub path: PathBuf,
+    pub instance: String,
+    /// What had to be made above it, deepest first.
+    made: Vec<PathBuf>,
+    _lock: StateLock,
+}
+
+impl Scratch {
+    pub fn make(parent: &Path) -> Result<Self, LockError> {
+        sweep_dead(parent);
+        let made = parent.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+        let attempt = || {
+            let path = parent.join(format!("{:08x}", crate::clock::random() as u32));
+            StateLock::take(&path).map(|lock| (path, lock))
+        };
+        // Another one's sweep or end may come between the directory and its lock.
+        let (path, lock) = attempt().or_else(|_| attempt()).or_else(|_| attempt())?;
+        Ok(Self { instance: instance_of(&path), path, made, _lock: lock })
+    }
+
+    /// Nothing may run in it any more.
+    pub fn remove(self) {
+        sweep_cgroups(&self.instance);
+        let _ = fs::remove_dir_all(&self.path);
+        if let Some(parent) = self.path.parent() {
+            let _ = fs::remove_dir(parent);
+        }
+        for path in &self.made {
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+/// Removes what dead short runs left.
+fn sweep_dead(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         if let Ok(lock) = StateLock::take(&path) {

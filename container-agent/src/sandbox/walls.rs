@@ -187,7 +187,8 @@ pub fn resource_limits(processes: u32) -> io::Result<()> {
     for (resource, wanted) in [
         (Resource::Core, 0),
         (Resource::Nofile, OPEN_FILES_MAX),
-        (Resource::Nproc, u64::from(processes)),
+        // A second wall, one behind the control group's: that one counts what it refuses, and so can tell.
+        (Resource::Nproc, u64::from(processes) + 1),
         (Resource::Memlock, 8 * 1024 * 1024),
     ] {
         let value = getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted));

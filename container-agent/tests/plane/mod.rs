@@ -42,6 +42,12 @@ pub struct State {
     pub mute: bool,
     /// Drop each hub connection after this many messages.
     pub drop_after: Option<usize>,
+    /// Take this hub message for lost: answer that there is a gap.
+    pub lose: Option<usize>,
+    /// Answer every hub message with this.
+    pub answer: Option<Value>,
+    /// Answer every hello with this.
+    pub refuse: Option<ToContainerAgent>,
     /// Refuse this many artifact and patch requests with 503 first.
     pub busy: usize,
     pub gone: Vec<Lease>,
@@ -191,10 +197,13 @@ impl Plane {
                     let said: Value = serde_json::from_str(&text).unwrap();
                     let answer = match said["message"].as_str().unwrap() {
                         "hello" => {
-                            let gone = self.with(|state| { state.to_agent = Some(sender.clone()); state.gone.clone() });
-                            Some(ToContainerAgent::Welcome {
+                            let (gone, refuse) = self.with(|state| {
+                                state.to_agent = Some(sender.clone());
+                                (state.gone.clone(), state.refuse.clone())
+                            });
+                            Some(refuse.unwrap_or(ToContainerAgent::Welcome {
                                 container_agent_id: ContainerAgentId::new(1, 1), heartbeat_seconds: 1, lease_seconds: 4, gone,
-                            })
+                            }))
                         }
                         "heartbeat" => {
                             let gone = self.with(|state| state.gone.clone());
@@ -219,7 +228,18 @@ impl Plane {
         let ready = json!({"answer": "ready", "next_sequence": self.with(next)});
         let _ = socket.send(Message::text(ready.to_string())).await;
         let mut taken = 0;
-        while let Some(Ok(message)) = socket.next().await {
+        let mut owed = None;
+        loop {
+            let message = tokio::select! {
+                message = socket.next() => message,
+                () = tokio::time::sleep(Duration::from_millis(10)), if owed.is_some() => {
+                    if let Some(answer) = owed.take_if(|_| !self.with(|state| state.mute)) {
+                        let _ = socket.send(Message::text(answer)).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(Ok(message)) = message else { return };
             let Message::Text(text) = message else { continue };
             assert!(text.len() <= shared_contracts::limits::APPEND_BYTES_MAX, "{} bytes", text.len());
             taken += 1;
@@ -228,8 +248,12 @@ impl Plane {
                 let mut lines = text.lines();
                 let head: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
                 let first = head["first_sequence"].as_u64().unwrap();
+                if let Some(answer) = &state.answer {
+                    return answer.clone();
+                }
+                let lost = state.lose.take_if(|number| *number == taken).is_some();
                 let events = state.events.entry(id.to_owned()).or_default();
-                if first > events.len() as u64 + 1 {
+                if lost || first > events.len() as u64 + 1 {
                     return json!({"answer": "gap", "wanted": events.len() + 1});
                 }
                 let mut count = 0;
@@ -248,7 +272,9 @@ impl Plane {
             if drop_after.is_some_and(|limit| taken >= limit) {
                 return;
             }
-            if !mute {
+            if mute {
+                owed = Some(answer.to_string());
+            } else {
                 let _ = socket.send(Message::text(answer.to_string())).await;
             }
         }

@@ -1,0 +1,268 @@
+//! One real sandbox, run to its end for `doctor` and before the first hello: what it shows, no reading of kernel
+//! settings can.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use shared_contracts::executions::Limits;
+
+use super::namespaces::Namespaces;
+use super::probe::{Finding, Verdict};
+use super::{Collected, Exit, Output, Provider, Sandbox, SandboxError, SandboxSpec};
+use crate::clock;
+
+const NAME: &str = "doctor";
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+const TEXT_BYTES_MAX: u64 = 16 * 1024;
+/// Changes a file of the workspace, shows what the kernel thinks of it, then fills its pipe: there it stays until it
+/// was looked at.
+const SCRIPT: &str = "echo changed >> probe.txt && cat /proc/self/status && head -c 2097152 /dev/zero";
+/// What `/proc/self/status` says where a wall stands.
+const WALLS: [(&str, &str, &str); 6] = [
+    ("user", "Uid:", "1000"),
+    ("effective capabilities", "CapEff:", "0000000000000000"),
+    ("bounding capabilities", "CapBnd:", "0000000000000000"),
+    ("ambient capabilities", "CapAmb:", "0000000000000000"),
+    ("no new privileges", "NoNewPrivs:", "1"),
+    ("seccomp", "Seccomp:", "2"),
+];
+/// How a failed step's error begins, its row, what it means, how to fix it.
+const STEPS: [(&str, &str, &str, &str); 9] = [
+    (
+        "make the control groups",
+        "control groups",
+        "limits cannot be set",
+        "run it as root outside a container, or accept no limits with limits = \"none\"",
+    ),
+    (
+        "own mount namespace",
+        "mount namespace",
+        "no file system can be built for an execution",
+        "run it as root with CAP_SYS_ADMIN: on the host, not in an unprivileged container",
+    ),
+    (
+        "user namespaces",
+        "user namespaces",
+        "executions cannot be given a user of their own",
+        "sysctl user.max_user_namespaces=10000; inside a container its seccomp profile must allow them",
+    ),
+    (
+        "id-map",
+        "id-mapped workspace",
+        "the state directory's file system cannot show a workspace as an execution's own",
+        "put the state directory on ext4, xfs, btrfs or tmpfs (--state-dir)",
+    ),
+    (
+        "overlay",
+        "overlay workspace",
+        "a workspace cannot be attached without copying it",
+        "modprobe overlay, or put the state directory on ext4, xfs, btrfs or tmpfs (--state-dir)",
+    ),
+    (
+        "/proc and /dev/pts",
+        "fresh /proc",
+        "the kernel refuses a fresh /proc in a sandbox: this agent probably runs inside a container",
+        "run it on the host, or with docker run --security-opt systempaths=unconfined",
+    ),
+    ("toolchain", "toolchains", "a toolchain cannot be shown to executions", "correct --toolchain"),
+    ("Landlock", "Landlock", "the second wall for files is missing", "boot with lsm=landlock,…"),
+    ("seccomp", "seccomp", "dangerous calls cannot be refused", "a kernel with CONFIG_SECCOMP_FILTER"),
+];
+
+/// What came of it. `ran` only if the payload did what it should behind every wall.
+pub struct Trial {
+    pub ran: bool,
+    pub findings: Vec<Finding>,
+}
+
+impl Trial {
+    pub fn failed(
+        what: &'static str,
+        found: impl Into<String>,
+        meaning: &'static str,
+        fix: &'static str,
+    ) -> Self {
+        Self { ran: false, findings: vec![Finding::bad(what, Verdict::Missing, found, meaning, fix)] }
+    }
+}
+
+/// Below `directory`, which the caller removes.
+pub async fn run(provider: &Namespaces, directory: &Path, environment: BTreeMap<String, String>) -> Trial {
+    let started = clock::now();
+    let lower = directory.join("tree");
+    let tree =
+        std::fs::create_dir(&lower).and_then(|()| std::fs::write(lower.join("probe.txt"), "as it was\n"));
+    if let Err(error) = tree {
+        return Trial::failed(
+            "state directory",
+            error.to_string(),
+            "nothing can be kept in it",
+            "name another one (--state-dir)",
+        );
+    }
+    let limits = Limits::default();
+    let spec = SandboxSpec {
+        name: NAME.into(),
+        directory: directory.join("execution"),
+        lower,
+        command: ["sh", "-c", SCRIPT].map(str::to_owned).to_vec(),
+        environment,
+        limits: limits.clone(),
+        slot: 0,
+        prompt: None,
+    };
+    let mut sandbox = match provider.prepare(spec).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return refused(&error),
+    };
+    let played = tokio::time::timeout(TIME_LIMIT, play(provider, sandbox.as_mut(), &limits)).await;
+    sandbox.remove().await;
+    match played {
+        Ok(Ok(seen)) => judge(provider, seen, started),
+        Ok(Err(error)) => refused(&error),
+        Err(_) => Trial::failed(
+            "sandbox",
+            format!("a short command did not end within {} s", TIME_LIMIT.as_secs()),
+            "no execution would get anywhere here",
+            "look for what holds the machine up: the kernel log, the disk",
+        ),
+    }
+}
+
+struct Seen {
+    exit: Exit,
+    stdout: String,
+    stderr: String,
+    /// The disk's size in bytes.
+    disk: io::Result<u64>,
+    disk_wanted: u64,
+    /// Limits that were not as set while the payload ran.
+    unmet: Vec<(&'static str, String)>,
+}
+
+async fn play(
+    provider: &Namespaces,
+    sandbox: &mut dyn Sandbox,
+    limits: &Limits,
+) -> Result<Seen, SandboxError> {
+    let nothing = || SandboxError::Setup("the sandbox has no output".into());
+    let (output, collected) =
+        (sandbox.take_output().ok_or_else(nothing)?, sandbox.collect().ok_or_else(nothing)?);
+    sandbox.start().await?;
+    // 1. The payload runs until its pipe is read: now its limits must hold.
+    let unmet = match provider.enforce_limits {
+        true => provider.hierarchies.find(&provider.instance, NAME).unmet(limits),
+        false => Vec::new(),
+    };
+    // 2. To its end.
+    let read = tokio::task::spawn_blocking(move || read_both(output));
+    let exit = sandbox.wait().await?;
+    let (stdout, stderr) = read.await.unwrap_or_default();
+    Ok(Seen {
+        exit,
+        stdout,
+        stderr,
+        disk: disk_bytes(&collected),
+        disk_wanted: u64::from(limits.disk_mb) * 1024 * 1024,
+        unmet,
+    })
+}
+
+fn read_both(output: Output) -> (String, String) {
+    let read = |fd| {
+        let (mut file, mut text) = (File::from(fd), Vec::new());
+        // The rest is only there to be drained.
+        let _ = Read::by_ref(&mut file)
+            .take(TEXT_BYTES_MAX)
+            .read_to_end(&mut text)
+            .and_then(|_| io::copy(&mut file, &mut io::sink()));
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.split('\0').next().unwrap_or_default().trim_end().to_owned()
+    };
+    (read(output.stdout), read(output.stderr))
+}
+
+fn disk_bytes(collected: &Collected) -> io::Result<u64> {
+    let facts = rustix::fs::fstatvfs(&collected.upper)?;
+    Ok(facts.f_blocks * facts.f_frsize)
+}
+
+fn judge(provider: &Namespaces, seen: Seen, started: Instant) -> Trial {
+    // 1. Did it do what it should?
+    if seen.exit != Exit::Code(0) {
+        return Trial::failed(
+            "sandbox",
+            format!("{:?}: {}", seen.exit, seen.stderr.escape_debug()),
+            "a program in the sandbox could not change its workspace or read its /proc",
+            "run it as root on the host; the state directory on ext4, xfs, btrfs or tmpfs (--state-dir)",
+        );
+    }
+    // 2. Behind which walls?
+    let fallen: Vec<_> = WALLS
+        .iter()
+        .filter(|(_, key, wanted)| {
+            let value = seen.stdout.lines().find_map(|line| line.strip_prefix(key));
+            value.and_then(|value| value.split_whitespace().next()) != Some(wanted)
+        })
+        .map(|(what, ..)| *what)
+        .collect();
+    if !fallen.is_empty() {
+        return Trial::failed(
+            "walls",
+            format!("not as they should be: {}", fallen.join(", ")),
+            "a program in the sandbox could do more than it may",
+            "a kernel with seccomp filters and user namespaces, not inside an emulated one",
+        );
+    }
+    let ran = format!("ran in {} ms", started.elapsed().as_millis());
+    let mut findings =
+        vec![Finding::good("sandbox", ran, "a real one, behind every wall, in the state directory")];
+    // 3. Within which limits?
+    if provider.enforce_limits && seen.unmet.is_empty() {
+        findings.push(Finding::good("limits in force", "as set", "read back while it ran"));
+    }
+    for (what, held) in seen.unmet {
+        let needed = matches!(what, "memory" | "processes");
+        findings.push(Finding::bad(
+            "limits in force",
+            if needed { Verdict::Missing } else { Verdict::Limited },
+            format!("{what}: {held}"),
+            "this limit does not hold for executions",
+            "let the agent own its control groups (systemd: Delegate=yes), or accept it with limits = \"none\"",
+        ));
+    }
+    if provider.disk_in_memory && !seen.disk.as_ref().is_ok_and(|bytes| *bytes == seen.disk_wanted) {
+        findings.push(Finding::bad(
+            "disk limit",
+            Verdict::Missing,
+            seen.disk.map_or_else(
+                |error| error.to_string(),
+                |bytes| format!("{bytes} bytes instead of {}", seen.disk_wanted),
+            ),
+            "what an execution writes is not limited",
+            "a kernel with tmpfs, or accept it with workspace_disk = \"directory\"",
+        ));
+    }
+    Trial { ran: true, findings }
+}
+
+fn refused(error: &SandboxError) -> Trial {
+    let text = match error {
+        SandboxError::Setup(text) | SandboxError::Command(text) => text.clone(),
+        SandboxError::Io { what, source } => format!("{what}: {source}"),
+        SandboxError::HelperDied => error.to_string(),
+    };
+    let at = text.strip_prefix("workspace: ").unwrap_or(&text);
+    match STEPS.iter().find(|(step, ..)| at.starts_with(step)) {
+        Some((_, what, meaning, fix)) => Trial::failed(what, text, meaning, fix),
+        None => Trial::failed(
+            "sandbox",
+            text,
+            "no execution can run here",
+            "run it as root on the host, with a state directory that can be written (--state-dir)",
+        ),
+    }
+}
