@@ -30,3 +30,4 @@ CREATE TABLE patch_events (
 ) STRICT;
 CREATE INDEX patch_events_by_project ON patch_events (project_id, id);
 CREATE INDEX patch_events_by_batch ON patch_events (patch_batch_id, id);
+CREATE UNIQUE INDEX patch_events_applied_once ON patch_events (patch_batch_id) WHERE kind = 'applied';

@@ -165,8 +165,10 @@ impl Dispatcher {
             }
             return Ok(());
         }
-        self.end_unleased(&entry.queued()?, reason).await?;
-        ledger.forget(id)
+        // If it cannot be ended now, the alarm comes back to it.
+        ledger.postpone(id, now_ms() + RETRY_MS)?;
+        self.set_alarm().await?;
+        self.end_unleased(&entry.queued()?, reason).await
     }
 
     async fn end_unleased(&self, queued: &Queued, reason: &str) -> Outcome<()> {
@@ -177,7 +179,8 @@ impl Dispatcher {
             outcome: shared_contracts::executions::Outcome::Cancelled,
             reason: reason.to_owned(),
         };
-        object::call(&Bindings::open(self.env.clone())?.hub(execution_id)?, &end).await
+        object::call::<()>(&Bindings::open(self.env.clone())?.hub(execution_id)?, &end).await?;
+        self.ledger()?.forget(execution_id)
     }
 
     pub(super) async fn lost(&self, entry: &Entry, reason: &str) -> Outcome<()> {
@@ -194,22 +197,30 @@ impl Dispatcher {
 
     /// Offers that nobody took go back into the queue; leases that nobody renewed are lost.
     async fn expire(&self) -> Outcome<()> {
-        let ledger = self.ledger()?;
-        for entry in ledger.expired(now_ms())? {
-            match entry.state {
-                EntryState::Leased => {
-                    let reason = format!("Its container agent was not heard of for {LEASE_SECONDS} s");
-                    // One that cannot be settled now does not hold up the others; its alarm comes again.
-                    if let Err(failure) = self.lost(&entry, &reason).await {
-                        failure.log("lease expiry");
-                    }
-                }
-                EntryState::Offered | EntryState::Waiting => {
-                    ledger.withdraw(entry.execution_id, entry.container_agent_id)?;
-                }
+        for entry in self.ledger()?.expired(now_ms())? {
+            // One that cannot be settled now does not hold up the others; its alarm comes again.
+            if let Err(failure) = self.settle(&entry).await {
+                failure.log("lease expiry");
             }
         }
         self.offer_work().await
+    }
+
+    async fn settle(&self, entry: &Entry) -> Outcome<()> {
+        let ledger = self.ledger()?;
+        match (entry.state, &entry.stop_reason) {
+            (EntryState::Leased, _) => {
+                let reason = format!("Its container agent was not heard of for {LEASE_SECONDS} s");
+                self.lost(entry, &reason).await
+            }
+            (EntryState::Offered | EntryState::Waiting, Some(reason)) => {
+                ledger.postpone(entry.execution_id, now_ms() + RETRY_MS)?;
+                self.end_unleased(&entry.queued()?, reason).await
+            }
+            (EntryState::Offered | EntryState::Waiting, None) => {
+                ledger.withdraw(entry.execution_id, entry.container_agent_id)
+            }
+        }
     }
 
     /// Offers what waits to whom has room, then sees to the next expiry.

@@ -30,10 +30,12 @@ impl ExecutionHub {
     ) -> Outcome<u64> {
         self.begin(opened, identity)?;
         let mut standing = standing(opened)?;
-        if standing.ended.is_some() || generation < standing.generation {
-            return Err(Failure::wrong_state("The execution has ended, or a newer lease has it"));
+        let is_spent =
+            generation < standing.generation || (generation == standing.generation && standing.closed);
+        if standing.ended.is_some() || is_spent {
+            return Err(Failure::wrong_state("The execution has ended, or this lease is gone"));
         }
-        if generation > standing.generation || standing.closed {
+        if generation > standing.generation {
             standing.generation = generation;
             standing.closed = false;
             self.keep(opened, standing)?;
@@ -44,12 +46,17 @@ impl ExecutionHub {
 
     pub(super) fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {
         let mut standing = standing(opened)?;
-        if standing.ended.is_some() || standing.closed || generation < standing.generation {
+        if standing.ended.is_some() || generation < standing.generation {
             return Ok(());
         }
+        // A lease that never got here is fenced too: its opening may still be on the way.
+        let was_open = !standing.closed;
         standing.generation = generation;
         standing.closed = true;
         self.keep(opened, standing)?;
+        if !was_open {
+            return Ok(());
+        }
         self.say(opened, status(ExecutionState::Lost, reason))?;
         for writer in self.state.get_websockets_with_tag(WRITER_TAG) {
             let answer = AppendAnswer::Fenced { generation, reason: reason.to_owned() };

@@ -128,6 +128,11 @@ impl ExecutionHub {
                 object::answer(&())
             }
             HubCommand::Record => {
+                // Whoever asks has looked: D1 does not have it, whatever was believed here.
+                let ended = opened.standing.borrow().clone().filter(|standing| standing.ended.is_some());
+                if let Some(standing) = ended {
+                    self.keep(opened, Standing { recorded: false, ..standing })?;
+                }
                 self.finish().await?;
                 object::answer(&opened.tail.borrow().ended)
             }
@@ -187,6 +192,10 @@ impl ExecutionHub {
     fn push_to_sockets(&self, opened: &Opened) {
         let tail = opened.tail.borrow();
         for socket in self.state.get_websockets_with_tag(sockets::TAG) {
+            // One that is closing is listed until its peer has answered.
+            if socket.as_ref().ready_state() != worker::web_sys::WebSocket::OPEN {
+                continue;
+            }
             if let Err(failure) = sockets::advance(&socket, &tail, opened.log.as_ref()) {
                 failure.log("watch_events");
                 let _ = socket.close(Some(1011), Some("Reconnect"));

@@ -27,10 +27,10 @@ pub const PROPOSE: &str =
   operation_count, size_bytes, created_at_ms) VALUES (?1, ?2, ?3, ?4, 'proposed', ?5, ?6, ?7, ?8)
   ON CONFLICT (id) DO NOTHING";
 
-/// Once for each id; the id derives from what happened.
+/// Once for each id, which derives from what happened; and a batch is applied once, whenever that was.
 pub const EVENT: &str = "INSERT INTO patch_events
   (id, patch_batch_id, project_id, execution_id, kind, detail, duration_ms, created_at_ms)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
 
 pub const APPLIED: &str = "UPDATE patch_batches
   SET state = 'applied', revision_after = ?2, reason = NULL, decided_at_ms = ?3

@@ -4,6 +4,7 @@
 //! tests of a test program (see [`plane`]), so each test makes a project of its own and touches nothing else.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, wherever it notices")]
 
+pub mod agents;
 mod answer;
 mod archive;
 mod project;

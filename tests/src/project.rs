@@ -3,9 +3,7 @@
 use shared_contracts::executions::{CodingAgent, CreateExecution, Execution, RequestedLimits};
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::{ProjectId, TaskId};
-use shared_contracts::patches::{
-    Content, Hunk, PatchBatch, PatchOperation, PatchSummary, ProposePatch,
-};
+use shared_contracts::patches::{Content, Hunk, PatchBatch, PatchOperation, PatchSummary, ProposePatch};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::projects::CreateProject;
 use shared_contracts::tasks::{CreateTask, Task};

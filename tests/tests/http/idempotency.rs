@@ -56,7 +56,8 @@ async fn another_request_under_the_same_key_is_refused() {
 #[tokio::test]
 async fn the_same_body_elsewhere_is_another_request() {
     let (one, other, key) = (Project::new().await, Project::new().await, key());
-    let input = shared_contracts::tasks::CreateTask { title: "t".into(), description: String::new(), priority: 5 };
+    let input =
+        shared_contracts::tasks::CreateTask { title: "t".into(), description: String::new(), priority: 5 };
     let client = owner().with_idempotency_key(&key);
     client.create_task(one.id, &input).await.unwrap();
     refused(client.create_task(other.id, &input).await, ProblemKind::IdempotencyConflict);

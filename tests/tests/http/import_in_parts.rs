@@ -45,17 +45,26 @@ async fn one_changed_file_of_a_hundred_sends_one_blob_of_a_hundred() {
     let folder = tempfile::tempdir().unwrap();
     write_tree(folder.path(), 500);
     let project = Project::new().await;
-    let first = project.client.import_in_parts(project.id, &LocalTree::scan(folder.path()).unwrap()).await.unwrap();
+    let first =
+        project.client.import_in_parts(project.id, &LocalTree::scan(folder.path()).unwrap()).await.unwrap();
     assert_eq!((first.receipt.revision.revision, first.receipt.files_added, first.blobs_sent), (1, 502, 502));
     // The same again sends nothing and makes nothing.
-    let again = project.client.import_in_parts(project.id, &LocalTree::scan(folder.path()).unwrap()).await.unwrap();
+    let again =
+        project.client.import_in_parts(project.id, &LocalTree::scan(folder.path()).unwrap()).await.unwrap();
     assert_eq!((again.receipt.revision.revision, again.blobs_sent, again.pack_bytes), (1, 0, 0));
     for number in [3, 101, 202, 303, 404] {
-        fs::write(folder.path().join(format!("dir {}/file {number}", number % 17)), format!("changed {number}\n")).unwrap();
+        fs::write(
+            folder.path().join(format!("dir {}/file {number}", number % 17)),
+            format!("changed {number}\n"),
+        )
+        .unwrap();
     }
     let tree = LocalTree::scan(folder.path()).unwrap();
     let second = project.client.import_in_parts(project.id, &tree).await.unwrap();
-    assert_eq!((second.receipt.revision.revision, second.receipt.files_changed, second.blobs_sent), (2, 5, 5));
+    assert_eq!(
+        (second.receipt.revision.revision, second.receipt.files_changed, second.blobs_sent),
+        (2, 5, 5)
+    );
     assert!(second.pack_bytes * 50 < first.pack_bytes, "{} of {}", second.pack_bytes, first.pack_bytes);
     assert_eq!(project.client.get_manifest(project.id, None).await.unwrap(), tree.manifest());
     assert_eq!(project.text("dir 3/file 3").await, "changed 3\n");
@@ -123,7 +132,8 @@ async fn a_pack_over_its_limit_is_refused() {
     let project = Project::new().await;
     let content = vec![1; 17 * 1024 * 1024];
     let other = vec![2; 17 * 1024 * 1024];
-    let started = project.client.start_import(project.id, &[file("x", &content), file("y", &other)]).await.unwrap();
+    let started =
+        project.client.start_import(project.id, &[file("x", &content), file("y", &other)]).await.unwrap();
     let both = pack(&[&content, &other]);
     refused(project.client.store_blobs(project.id, started.import_id, both).await, ProblemKind::TooLarge);
     for content in [content, other] {
@@ -161,7 +171,8 @@ async fn a_manifest_that_breaks_a_rule_is_refused_with_its_line() {
         ("not json".into(), ProblemKind::Invalid),
     ] {
         let body = format!("{good}\n\n{bad}\n{good}\n");
-        let call = project.client.call(Method::POST, format!("/api/projects/{}/workspace/imports", project.id));
+        let call =
+            project.client.call(Method::POST, format!("/api/projects/{}/workspace/imports", project.id));
         let answer = Answer::to(call.bytes("application/x-ndjson", body)).await;
         assert_eq!(answer.status, kind.status(), "{bad}: {}", answer.text());
         let problem = answer.problem(kind);
@@ -184,7 +195,8 @@ async fn a_manifest_that_makes_no_tree_is_refused_at_its_commit() {
         vec![link("l", &vec![b'a'; 5_000])],
     ] {
         let started = project.client.start_import(project.id, &manifest).await.unwrap();
-        let contents: [&[u8]; 6] = [b"x", b"../x", b"/etc/passwd", b".git/config", &[0xff, 0xfe], &vec![b'a'; 5_000]];
+        let contents: [&[u8]; 6] =
+            [b"x", b"../x", b"/etc/passwd", b".git/config", &[0xff, 0xfe], &vec![b'a'; 5_000]];
         project.client.store_blobs(project.id, started.import_id, pack(&contents)).await.unwrap();
         refused(project.client.commit_import(project.id, started.import_id).await, ProblemKind::Invalid);
     }
@@ -198,7 +210,8 @@ async fn a_manifest_in_crumbs_is_the_same() {
     let lines: Vec<_> = entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
     // Without a line feed at its end.
     let body = lines.join("\n").into_bytes();
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = body.chunks(13).map(|piece| Ok(piece.to_vec())).collect();
+    let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+        body.chunks(13).map(|piece| Ok(piece.to_vec())).collect();
     let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
     let call = project.client.call(Method::POST, format!("/api/projects/{}/workspace/imports", project.id));
     let started: shared_contracts::workspaces::StartedImport =

@@ -12,13 +12,9 @@ mod import_in_parts;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
-mod ownership;
-#[cfg(test)]
 mod patches;
 #[cfg(test)]
 mod projects;
-#[cfg(test)]
-mod reconciler;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

@@ -52,7 +52,8 @@ async fn a_list_that_grows_meanwhile_repeats_and_loses_nothing() {
     let one = PageQuery { after: None, limit: Some(1) };
     let page = client.list_tasks(project.id, &one).await.unwrap();
     let newer = project.task().await;
-    let rest = client.list_tasks(project.id, &PageQuery { after: page.next, limit: Some(100) }).await.unwrap();
+    let rest =
+        client.list_tasks(project.id, &PageQuery { after: page.next, limit: Some(100) }).await.unwrap();
     let seen: Vec<_> = page.items.iter().chain(&rest.items).map(|task| task.id).collect();
     let mut wanted = [first.id, second.id];
     wanted.sort_by_key(|id| std::cmp::Reverse(*id));
@@ -100,6 +101,7 @@ async fn nothing_is_deleted_under_an_active_execution() {
 #[tokio::test]
 async fn a_deletion_answers_with_nothing() {
     let project = Project::new().await;
-    let answer = Answer::to(project.client.call(Method::DELETE, format!("/api/projects/{}", project.id))).await;
+    let answer =
+        Answer::to(project.client.call(Method::DELETE, format!("/api/projects/{}", project.id))).await;
     assert_eq!((answer.status, answer.body.as_slice()), (204, b"".as_slice()));
 }

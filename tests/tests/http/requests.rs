@@ -9,11 +9,14 @@ async fn post_text(path: &str, text: impl Into<String>) -> Answer {
     Answer::to(owner().call(Method::POST, path).bytes("application/json", text.into())).await
 }
 
-/// The field that is at fault, of the one fault there is.
+/// The one field that is at fault, however many rules it breaks.
 fn only_fault(problem: &Problem) -> &str {
-    assert_eq!(problem.faults.len(), 1, "{problem:?}");
-    assert!(!problem.faults[0].message.is_empty());
-    &problem.faults[0].field
+    let field = &problem.faults.first().expect("a fault is named").field;
+    assert!(
+        problem.faults.iter().all(|fault| fault.field == *field && !fault.message.is_empty()),
+        "{problem:?}"
+    );
+    field
 }
 
 #[tokio::test]
@@ -21,7 +24,8 @@ async fn what_is_not_json_is_malformed() {
     for text in ["", "{", "name=x", "{\"name\":\"x\"} more", "\u{0}", "{\"name\":\"x\",}", "{'name':'x'}"] {
         post_text("/api/projects", text).await.problem(ProblemKind::Malformed);
     }
-    let broken = owner().call(Method::POST, "/api/projects").bytes("application/json", vec![b'"', 0xff, b'"']);
+    let broken =
+        owner().call(Method::POST, "/api/projects").bytes("application/json", vec![b'"', 0xff, b'"']);
     let answer = Answer::to(broken).await;
     assert!([400, 422].contains(&answer.status), "{}", answer.text());
 }
@@ -47,12 +51,16 @@ async fn a_field_that_breaks_a_rule_is_named() {
     }
     let both = post_text("/api/projects", r#"{"name":"","description":"\u0000"}"#).await;
     let problem = both.problem(ProblemKind::Invalid);
-    assert!(["name", "description"].iter().all(|name| problem.faults.iter().any(|fault| fault.field == *name)));
+    assert!(
+        ["name", "description"].iter().all(|name| problem.faults.iter().any(|fault| fault.field == *name))
+    );
 }
 
 #[tokio::test]
 async fn what_is_unknown_or_missing_is_named() {
-    for (text, name) in [(r#"{"name":"n","nmae":1}"#, "nmae"), ("{}", "name"), ("[]", "body"), ("\"x\"", "body")] {
+    for (text, name) in
+        [(r#"{"name":"n","nmae":1}"#, "nmae"), ("{}", "name"), ("[]", "body"), ("\"x\"", "body")]
+    {
         let problem = post_text("/api/projects", text).await.problem(ProblemKind::Invalid);
         let said = format!("{} {}", only_fault(&problem), problem.faults[0].message);
         assert!(said.contains(name), "{text}: {said}");
@@ -89,7 +97,11 @@ async fn nested_fields_are_named_by_their_path() {
         let said = format!("{} {}", only_fault(&problem), problem.faults[0].message);
         assert!(said.contains(field), "{change}: {said}");
     }
-    assert_eq!(project.find_task(task.id).await.active_execution_id, None, "a refused execution takes nothing");
+    assert_eq!(
+        project.find_task(task.id).await.active_execution_id,
+        None,
+        "a refused execution takes nothing"
+    );
 }
 
 #[tokio::test]
@@ -113,11 +125,17 @@ async fn a_body_over_its_limit_is_refused_announced_or_not() {
 
 #[tokio::test]
 async fn only_json_is_read_as_json() {
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"] {
+    for kind in ["text/html", "text/json", "multipart/form-data; boundary=x", "application/xml"] {
         let call = owner().call(Method::POST, "/api/projects").bytes(kind, r#"{"name":"n"}"#);
         Answer::to(call).await.problem(ProblemKind::UnsupportedMediaType);
     }
-    for kind in ["application/json; charset=utf-8", "APPLICATION/JSON"] {
+    // `curl -d` says that it sends a form, a browser's `fetch` of a string that it sends text.
+    for kind in [
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+    ] {
         let call = owner().call(Method::POST, "/api/projects").bytes(kind, r#"{"name":"n"}"#);
         assert_eq!(Answer::to(call).await.status, 201, "{kind}");
     }
@@ -125,7 +143,9 @@ async fn only_json_is_read_as_json() {
 
 #[tokio::test]
 async fn a_path_that_is_not_is_absent_and_a_method_that_is_not_says_so() {
-    for path in ["/", "/api", "/api/nothing", "/api/projects/", "/api/projects/x/y/z", "/health/more", "/__internal"] {
+    for path in
+        ["/", "/api", "/api/nothing", "/api/projects/", "/api/projects/x/y/z", "/health/more", "/__internal"]
+    {
         Answer::to(owner().call(Method::GET, path)).await.problem(ProblemKind::NotFound);
     }
     for (method, path, allowed) in [

@@ -30,13 +30,24 @@ async fn names(project: &Project, query: TreeQuery) -> Vec<String> {
 #[tokio::test]
 async fn a_directory_lists_what_stands_in_it() {
     let project = Project::new().await;
-    let archive = Archive::of(&[("a", "1\n"), ("dir/x", "2\n"), ("dir/sub/y", "3\n"), ("dir-2", "4\n"), ("dir.md", "5\n")]);
+    let archive = Archive::of(&[
+        ("a", "1\n"),
+        ("dir/x", "2\n"),
+        ("dir/sub/y", "3\n"),
+        ("dir-2", "4\n"),
+        ("dir.md", "5\n"),
+    ]);
     project.import(archive.executable("run", b"x").link("link", "a")).await.unwrap();
     assert_eq!(names(&project, at("")).await, ["a", "dir/", "dir-2", "dir.md", "link", "run"]);
     assert_eq!(names(&project, at("dir")).await, ["sub/", "x"]);
     assert_eq!(names(&project, at("dir/sub/")).await, ["y"]);
     let page = project.client.list_tree(project.id, &TreeQuery::default()).await.unwrap();
-    let run = TreeItem::File { name: "run".into(), sha256: Sha256::of(b"x"), size_bytes: 1, mode: FileMode::Executable };
+    let run = TreeItem::File {
+        name: "run".into(),
+        sha256: Sha256::of(b"x"),
+        size_bytes: 1,
+        mode: FileMode::Executable,
+    };
     assert!(page.items.contains(&run));
     for absent in ["nothing", "di", "dir/x", "a"] {
         refused(project.client.list_tree(project.id, &at(absent)).await, ProblemKind::NotFound);
@@ -73,9 +84,11 @@ async fn every_revision_stays_as_it_was() {
     let patch = project.propose(vec![create("patched", "z\n")]).await;
     project.client.apply_patches(patch.id).await.unwrap();
     let client = &project.client;
-    for (revision, a, paths) in
-        [(1, "one\n", vec!["a", "gone"]), (2, "two\n", vec!["a", "new"]), (3, "two\n", vec!["a", "new", "patched"])]
-    {
+    for (revision, a, paths) in [
+        (1, "one\n", vec!["a", "gone"]),
+        (2, "two\n", vec!["a", "new"]),
+        (3, "two\n", vec!["a", "new", "patched"]),
+    ] {
         let read = client.read_file(project.id, "a", Some(revision)).await.unwrap();
         assert_eq!(read, a.as_bytes(), "{revision}");
         let manifest = client.get_manifest(project.id, Some(revision)).await.unwrap();
@@ -114,7 +127,9 @@ async fn an_empty_workspace_is_revision_zero() {
 async fn a_file_is_read_by_its_path_and_by_nothing_like_it() {
     let project = Project::with(&[("a b/ö?#%.txt", "x\n"), ("dir/file", "y\n")]).await;
     assert_eq!(project.text("a b/ö?#%.txt").await, "x\n");
-    for absent in ["dir", "dir/", "dir/file/", "dir/FILE", "/dir/file", "dir//file", "dir/./file", "x/../dir/file"] {
+    for absent in
+        ["dir", "dir/", "dir/file/", "dir/FILE", "/dir/file", "dir//file", "dir/./file", "x/../dir/file"]
+    {
         let url = format!("/api/projects/{}/workspace/files/{}", project.id, absent.replace("..", "%2e%2e"));
         let answer = Answer::to(project.client.call(Method::GET, url)).await;
         // `x/..` and `.` are taken away by every client and server (RFC 3986 §5.2.4) before anyone sees them.

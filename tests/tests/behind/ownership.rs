@@ -11,6 +11,8 @@ use shared_contracts::problem::ProblemKind;
 use shared_contracts::routes::{Access, Body, ROUTES, Route};
 use xtask::client::{Call, Client};
 
+use crate::alone;
+
 /// One of everything, the owner's.
 struct Everything {
     parameters: BTreeMap<&'static str, String>,
@@ -28,7 +30,10 @@ async fn everything() -> Everything {
     let token = client.create_access_token(&input).await.unwrap();
     let import = client.start_import(project.id, &[]).await.unwrap();
     let sha256 = Sha256::of(b"content\n");
-    let (artifact, machine) = (ArtifactId::new(1, execution.id.at_ms().into()), ContainerAgentId::new(1, execution.id.at_ms().into()));
+    let (artifact, machine) = (
+        ArtifactId::new(1, execution.id.at_ms().into()),
+        ContainerAgentId::new(1, execution.id.at_ms().into()),
+    );
     plane()
         .sql(&format!(
             "INSERT INTO execution_artifacts VALUES
@@ -97,6 +102,7 @@ fn naming() -> impl Iterator<Item = &'static Route> {
 
 #[tokio::test]
 async fn another_owners_things_are_absent_through_every_door() {
+    let _alone = alone().await;
     let everything = everything().await;
     let client = stranger();
     let mut asked = 0;
@@ -111,6 +117,7 @@ async fn another_owners_things_are_absent_through_every_door() {
 
 #[tokio::test]
 async fn the_same_calls_find_the_owners_own() {
+    let _alone = alone().await;
     let everything = everything().await;
     let client = owner();
     for route in naming().filter(|route| route.method == "GET" && !route.path.ends_with("/download")) {
@@ -126,7 +133,9 @@ async fn the_same_calls_find_the_owners_own() {
 
 #[tokio::test]
 async fn a_thing_is_found_only_under_its_own_project_and_task() {
-    let (mine, other) = (Project::with(&[("a", "secret of one\n")]).await, Project::with(&[("b", "b\n")]).await);
+    let _alone = alone().await;
+    let (mine, other) =
+        (Project::with(&[("a", "secret of one\n")]).await, Project::with(&[("b", "b\n")]).await);
     let (task, execution) = mine.queued().await;
     let other_task = other.task().await;
     let client = owner();
@@ -149,9 +158,18 @@ async fn a_thing_is_found_only_under_its_own_project_and_task() {
 
 #[tokio::test]
 async fn an_id_of_another_kind_is_absent() {
+    let _alone = alone().await;
     let project = Project::new().await;
     let client = owner();
-    for id in ["x", "tsk_01arz3ndektsv4rrffq69g5fav", "prj_", "PRJ_01ARZ3NDEKTSV4RRFFQ69G5FAV", "%2e%2e", "%00", "' OR 1=1"] {
+    for id in [
+        "x",
+        "tsk_01arz3ndektsv4rrffq69g5fav",
+        "prj_",
+        "PRJ_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "%2e%2e",
+        "%00",
+        "' OR 1=1",
+    ] {
         let answer = Answer::to(client.call(Method::GET, format!("/api/projects/{id}"))).await;
         answer.problem(ProblemKind::NotFound);
     }
@@ -161,8 +179,11 @@ async fn an_id_of_another_kind_is_absent() {
 
 #[tokio::test]
 async fn lists_hold_only_the_owners_own() {
+    let _alone = alone().await;
     let project = Project::new().await;
     let theirs: Vec<shared_contracts::projects::Project> =
         acceptance::every_page(&stranger(), "/api/projects", 100).await;
-    assert!(theirs.iter().all(|found| found.id != project.id && found.owner_id == plane().owner(1).unwrap().id));
+    assert!(
+        theirs.iter().all(|found| found.id != project.id && found.owner_id == plane().owner(1).unwrap().id)
+    );
 }
