@@ -20,20 +20,24 @@ mod table;
 mod watchers;
 mod writer;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use self::stage::{Stage, WorkerOptions};
 use self::table::Row;
-use crate::process::stop_signal;
+use crate::process::{run as run_to_end, stop_signal};
 use crate::setup::Extent;
-use crate::terminal;
-use crate::{build, setup};
+use crate::{build, layout, setup, terminal};
 
 /// Cloudflare's own limits are far above it; a small module starts fast.
 const WASM_GZIP_KB_MAX: f64 = 700.0;
+/// Of this workspace's `Cargo.toml`.
+const PROFILE: &str = "bench-client";
+const LOG_LINES_SHOWN: usize = 20;
 const ROWS: std::ops::RangeInclusive<u32> = 1..=8;
 
 #[derive(Debug, Clone)]
@@ -52,6 +56,9 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|row| !ROWS.contains(row)) {
         bail!("there is no row {unknown}; rows are {} to {}", ROWS.start(), ROWS.end());
     }
+    if cfg!(debug_assertions) && !options.quick {
+        return run_optimized();
+    }
     if options.worker.is_none() {
         setup::everything(Extent::Running)?;
         terminal::heading("Build");
@@ -66,6 +73,19 @@ pub fn run(options: Options) -> Result<()> {
             stopped = stop_signal() => stopped,
         }
     })
+}
+
+/// `cargo xtask` is built for quick builds; a writer and a hundred watchers in it would measure themselves.
+fn run_optimized() -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    setup::outside_cargo(&mut cargo);
+    cargo.args(["build", "--quiet", "--locked", "--package", "xtask", "--profile", PROFILE]);
+    cargo.current_dir(layout::repository()).env("CARGO_TARGET_DIR", layout::native_target());
+    run_to_end("building the bench's own side", &mut cargo)?;
+    let error = Command::new(layout::native_target().join(PROFILE).join("xtask"))
+        .args(std::env::args_os().skip(1))
+        .exec();
+    Err(error).context("cannot start the optimized bench")
 }
 
 async fn measure(options: &Options) -> Result<()> {
@@ -98,7 +118,12 @@ async fn measure(options: &Options) -> Result<()> {
             // The other rows are still worth having.
             Err(error) => {
                 rows.push(Row::new(format!("{row}  failed"), "—").note(format!("{error:#}")));
-                stage = None;
+                if let Some(stage) = stage.take() {
+                    terminal::notice(&format!(
+                        "the plane said last:\n{}",
+                        stage.plane.log_tail(LOG_LINES_SHOWN)
+                    ));
+                }
             }
         }
     }

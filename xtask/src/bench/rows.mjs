@@ -5,14 +5,21 @@
 import worker, * as built from "./index.js";
 
 // All objects and the Worker share one isolate here, so one module sees all.
-const objects = { rows: 0, statements: 0, kept: [] };
-const d1 = { rows: 0, statements: 0 };
+const objects = { rows: 0, kept: [], statements: {} };
+const d1 = { rows: 0 };
 
 /** A cursor counts while it is read, so it is asked at the end. */
 function settled() {
-  for (const cursor of objects.kept.splice(0)) objects.rows += cursor.rowsWritten;
-  return { objects: objects.rows, object_statements: objects.statements, d1: d1.rows, d1_statements: d1.statements };
+  for (const [cursor, text] of objects.kept.splice(0)) {
+    const rows = cursor.rowsWritten;
+    objects.rows += rows;
+    if (rows > 0) objects.statements[text] = (objects.statements[text] ?? 0) + rows;
+  }
+  return { objects: objects.rows, d1: d1.rows, statements: objects.statements };
 }
+
+/** `INSERT INTO chunks` */
+const short = (statement) => statement.trim().split(/\s+/).slice(0, 3).join(" ");
 
 function countObjects(state) {
   const prototype = Object.getPrototypeOf(state.storage.sql);
@@ -20,8 +27,7 @@ function countObjects(state) {
   prototype.uncounted = prototype.exec;
   prototype.exec = function exec(...args) {
     const cursor = this.uncounted(...args);
-    objects.statements += 1;
-    objects.kept.push(cursor);
+    objects.kept.push([cursor, short(args[0])]);
     return cursor;
   };
 }
@@ -32,7 +38,6 @@ function countD1(env) {
   if (Object.hasOwn(database, "uncounted")) return;
   const statement = Object.getPrototypeOf(env.DB.prepare("SELECT 1"));
   const take = (answer) => {
-    d1.statements += 1;
     d1.rows += answer.meta?.rows_written ?? 0;
     return answer;
   };

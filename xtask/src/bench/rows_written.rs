@@ -2,6 +2,7 @@
 //! from its creation to its recorded end. Each statement's own count (`rowsWritten`, `meta.rows_written`) is summed
 //! by rows.mjs, which counts an index as a row too; so this runs in a plane of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,10 +19,26 @@ const WATCHERS: usize = 20;
 const WITHIN: Duration = Duration::from_secs(60);
 const REFERENCE: &str = "reference 30,000–80,000, bar 600";
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Sums since the Worker started.
+#[derive(Debug, Clone, Deserialize)]
 struct Counted {
     objects: u64,
     d1: u64,
+    /// Of the objects' rows, by the beginning of their statement.
+    statements: BTreeMap<String, u64>,
+}
+
+impl Counted {
+    /// The statements that wrote most since then.
+    fn most_since(&self, before: &Self) -> String {
+        let since = |(statement, rows): (&String, &u64)| {
+            (rows - before.statements.get(statement).copied().unwrap_or(0), statement.clone())
+        };
+        let mut statements: Vec<(u64, String)> = self.statements.iter().map(since).collect();
+        statements.sort_by(|one, other| other.cmp(one));
+        let shown = statements.iter().take(3).map(|(rows, statement)| format!("{rows} by `{statement}`"));
+        shown.collect::<Vec<_>>().join(", ")
+    }
 }
 
 pub async fn rows(stage: &Stage) -> Result<Vec<Row>> {
@@ -51,7 +68,8 @@ pub async fn rows(stage: &Stage) -> Result<Vec<Row>> {
             Row::new(format!("5  rows for {LINES} lines {name}"), grouped((objects + d1) as f64))
                 .beside(REFERENCE)
                 .note(format!(
-                    "objects {objects}, D1 {d1}; {lines} lines in {seconds:.1} s, {WATCHERS} watchers"
+                    "D1 {d1}, objects {objects}: {}; {lines} lines in {seconds:.1} s, {WATCHERS} watchers",
+                    after.most_since(&before)
                 )),
         );
     }

@@ -154,7 +154,11 @@ impl Connection {
             Self::Socket(mut socket) => {
                 let mut unacknowledged = 0;
                 while let Some(message) = socket.next().await {
-                    let Message::Text(text) = message? else { continue };
+                    let text = match message? {
+                        Message::Text(text) => text,
+                        Message::Close(_) => break,
+                        _ => continue,
+                    };
                     watcher.seen.bytes += text.len() as u64;
                     watcher.take(text.as_bytes(), b"{\"sequence\":", "WebSocket")?;
                     unacknowledged += text.len() as u64;
