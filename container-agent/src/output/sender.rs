@@ -138,7 +138,7 @@ impl Sender {
         }
     }
 
-    /// At once while nothing is on the way; else what gathers within the coalescing time.
+    /// The first line after a silence at once, then what gathers within the coalescing time: each message is a row.
     async fn send_what_fits(&self, socket: &mut Socket, window: &mut Window) -> Result<(), Lost> {
         while window.may_send(&self.spool) {
             let chunk = match self.spool.read(window.next, APPEND_BYTES_MAX - HEAD_BYTES_MAX) {
@@ -201,8 +201,7 @@ impl Window {
         if !self.ready || self.next >= spool.next_sequence() || self.bytes >= APPEND_WINDOW_BYTES {
             return false;
         }
-        self.on_the_way.is_empty()
-            || self.wait().is_zero()
+        self.wait().is_zero()
             || spool.is_complete()
             || spool.pending_bytes(self.next) >= APPEND_BYTES_MAX / 2
     }
