@@ -21,8 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A body that does not move for this long is given up and asked for again.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// The token may have expired a moment before its renewal came.
-const UNAUTHENTICATED_TRIES_MAX: u32 = 4;
+/// 401: the token may have expired a moment before its renewal came. 500: an object may have been reset.
+const DOUBTFUL_TRIES_MAX: u32 = 6;
 const PROBLEM_CHARS_MAX: usize = 500;
 
 pub struct Plane {
@@ -98,7 +98,7 @@ impl Plane {
         make: impl Fn(&Client, &str) -> BoxFuture<'static, std::io::Result<RequestBuilder>>,
     ) -> Result<Response, ApiError> {
         let mut backoff = Backoff::default();
-        let mut unauthenticated = 0;
+        let mut doubtful = 0;
         let mut stop = held.stop.subscribe();
         loop {
             let request = make(&self.client, &self.url).await.map_err(ApiError::Body)?;
@@ -111,10 +111,10 @@ impl Plane {
                 Ok(response) => {
                     let (status, after) = (response.status(), retry_after(&response));
                     let detail = detail_of(&response.text().await.unwrap_or_default());
-                    unauthenticated += u32::from(status == StatusCode::UNAUTHORIZED);
-                    let again = retryable(status)
-                        || (status == StatusCode::UNAUTHORIZED
-                            && unauthenticated < UNAUTHENTICATED_TRIES_MAX);
+                    let may_pass =
+                        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::INTERNAL_SERVER_ERROR);
+                    doubtful += u32::from(may_pass);
+                    let again = retryable(status) || (may_pass && doubtful < DOUBTFUL_TRIES_MAX);
                     (again.then_some(after), ApiError::Answered { status: status.as_u16(), detail })
                 }
                 Err(error) => (Some(None), ApiError::Transport(without_url(error))),

@@ -144,10 +144,8 @@ impl Execution {
     async fn play(&self) -> Result<(), NoLongerOurs> {
         let started = clock::now();
         let mut last = Sample::default();
-        let (mut ending, patch) = self.work(&mut last).await?;
-        if let Some(failure) = self.spool.failure() {
-            ending = Ending::failed(failure);
-        }
+        let (ending, patch) = self.work(&mut last).await?;
+        self.require_spool()?;
         let dropped = self.spool.dropped_lines();
         if dropped > 0 {
             self.spool.note(LogLevel::Warn, format!("{dropped} more lines were only counted"));
@@ -165,7 +163,18 @@ impl Execution {
         let Ending { outcome, reason, .. } = ending;
         let body = EventBody::Ended { outcome, exit_code, exit_signal, reason, usage, patch_batch_id: patch };
         self.spool.event(EventSource::System, body);
-        Ok(())
+        self.require_spool()
+    }
+
+    /// A log that cannot be written has no end either: another machine, with room, begins again.
+    fn require_spool(&self) -> Result<(), NoLongerOurs> {
+        match self.spool.failure() {
+            None => Ok(()),
+            Some(failure) => {
+                self.held.tell(Stopping::Abandon(failure));
+                Err(NoLongerOurs)
+            }
+        }
     }
 
     async fn work(&self, last: &mut Sample) -> Result<(Ending, Option<PatchBatchId>), NoLongerOurs> {

@@ -6,6 +6,8 @@
 //!   recover: spools of a dead agent, flushed and given up
 //! ```
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,7 +86,9 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let instance = sweep::instance_of(&settings.state_dir);
     sweep::sweep_cgroups(&instance);
     let executions = settings.state_dir.join("executions");
+    // What a coding agent prints is nobody else's business on this machine.
     std::fs::create_dir_all(&executions)
+        .and_then(|()| std::fs::set_permissions(&executions, Permissions::from_mode(0o700)))
         .map_err(|error| format!("cannot make {}: {error}", executions.display()))?;
     let plane = Arc::new(Plane::new(&plane_settings)?);
     let (say, sayings) = mpsc::unbounded_channel();

@@ -9,7 +9,9 @@ pub const JSON_BODY_BYTES_MAX: u64 = MIB;
 pub const PATCH_BODY_BYTES_MAX: u64 = 8 * MIB;
 pub const PATCH_OPERATIONS_MAX: usize = 500;
 /// The files that one batch touches are in memory together, before and after.
-pub const PATCH_TOUCHED_BYTES_MAX: u64 = 32 * MIB;
+pub const PATCH_TOUCHED_BYTES_MAX: u64 = 16 * MIB;
+/// Each hunk has a line in it; a row of D1 or of a Durable Object holds 2 MB.
+pub const RECEIPT_BYTES_MAX: u64 = MIB + MIB / 2;
 /// A manifest of 50,000 files is about 8 MiB.
 pub const MANIFEST_BODY_BYTES_MAX: u64 = 24 * MIB;
 /// A pack of several blobs in a partial import; small enough to be retried cheaply. A larger blob goes alone.
@@ -25,6 +27,8 @@ pub const PAGE_ITEMS_MAX: u32 = 100;
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// Events are small and read in bulk, so their pages are longer than those of records.
 pub const EVENT_PAGE_ITEMS_MAX: u32 = 1_000;
+/// A page ends early where its events are large: it is in memory whole, twice.
+pub const EVENT_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 // Workspaces.
 pub const PATH_BYTES_MAX: usize = 4_096;
@@ -36,7 +40,7 @@ pub const FILE_BYTES_MAX: u64 = 95 * 1000 * 1000;
 /// Blobs below this live in the Workspace's SQLite (a row holds at most 2 MB), others in R2.
 pub const INLINE_BLOB_BYTES_MAX: u64 = MIB;
 /// A symbolic link's target.
-pub const LINK_TARGET_BYTES_MAX: u64 = 4_096;
+pub const LINK_TARGET_BYTES_MAX: u64 = 4_095;
 
 // Executions.
 pub const MEMORY_MB_DEFAULT: u32 = 2_048;
@@ -73,7 +77,7 @@ pub const ARTIFACT_GLOBS_MAX: usize = 50;
 pub const LOG_LINE_BYTES_MAX: usize = 64 * 1024;
 /// After this much the log keeps one warning and only counts.
 pub const LOG_BYTES_PER_EXECUTION_MAX: u64 = 1024 * MIB;
-/// One append message; workerd accepts 1 MiB per WebSocket message.
+/// One append message, and so one row of the hub: workerd accepts 1 MiB per WebSocket message, a row holds 2 MB.
 pub const APPEND_BYTES_MAX: usize = 512 * 1024;
 /// How long the container agent waits for more lines before it sends what it has.
 pub const APPEND_COALESCE_MS: u64 = 25;
@@ -82,8 +86,6 @@ pub const APPEND_WINDOW_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes in the disk spool without acknowledgement; above it the coding agent's output is no longer read, so
 /// that its writes block: back-pressure that reaches the producer.
 pub const SPOOL_WINDOW_BYTES: u64 = 8 * MIB;
-/// A chunk row of the hub; below D1's and the Durable Object's 2 MB a row.
-pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
 /// What a watcher may be behind the head while it does not read, before it gets `sync` and is let go.
 pub const WATCHER_LAG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes sent to a WebSocket watcher beyond what it acknowledged.

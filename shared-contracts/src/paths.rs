@@ -56,6 +56,9 @@ impl WorkspacePath {
     /// Where a symbolic link at this path with this target leads, if that is inside the workspace. `..` only at the
     /// target's start: after a name it would climb from wherever that name, itself a link perhaps, leads.
     pub fn resolve_link(&self, target: &str) -> Result<Self, PathError> {
+        if target.is_empty() {
+            return Err(PathError::Empty);
+        }
         if target.starts_with('/') {
             return Err(PathError::Absolute);
         }

@@ -165,7 +165,8 @@ impl Dispatcher {
                 self.set_alarm().await
             }
             Ok(None) => {
-                ledger.forget(execution_id)?;
+                // Stopped, or ended: where it was stopped and has no end yet, this is it.
+                self.end_unleased(&queued, "Stopped by its owner").await?;
                 connection::send(socket, &ToContainerAgent::Withdrawn { execution_id });
                 self.offer_work().await
             }

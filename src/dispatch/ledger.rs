@@ -164,8 +164,9 @@ impl Ledger {
     /// Back into the queue, at its old place.
     pub fn withdraw(&self, id: ExecutionId, declined_by: Option<ContainerAgentId>) -> Outcome<()> {
         self.sql.run(
-            "UPDATE executions SET state = 'waiting', container_agent_id = NULL, expires_at_ms = NULL,
-             declined_by = ?, generation = NULL WHERE execution_id = ?",
+            // What was to be stopped meanwhile does not wait: it is due at once.
+            "UPDATE executions SET state = 'waiting', container_agent_id = NULL, declined_by = ?, generation = NULL,
+             expires_at_ms = CASE WHEN stop_reason IS NULL THEN NULL ELSE 1 END WHERE execution_id = ?",
             sql_args![declined_by.map(|id| id.to_string()), id.to_string()],
         )
     }
@@ -217,7 +218,8 @@ impl Ledger {
 
     pub fn waiting(&self) -> Outcome<Vec<Waiting>> {
         let rows: Vec<WaitingRow> = self.sql.rows(
-            "SELECT arrival, queued, declined_by FROM executions WHERE state = 'waiting' ORDER BY arrival",
+            "SELECT arrival, queued, declined_by FROM executions
+             WHERE state = 'waiting' AND stop_reason IS NULL ORDER BY arrival",
             Vec::new(),
         )?;
         rows.into_iter()

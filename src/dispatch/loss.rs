@@ -40,6 +40,10 @@ pub async fn settle(
     let end = |outcome, reason| HubCommand::End { identity, generation: lease.generation, outcome, reason };
     let close = HubCommand::CloseGeneration { lease, reason: reason.to_owned() };
     object::call::<()>(&hub, &close).await?;
+    // The end may be stored and acknowledged, and only D1 lack it: then it is recorded, and nothing runs again.
+    if object::call::<bool>(&hub, &HubCommand::Record).await? {
+        return Ok(Aftermath::Ended);
+    }
     if let Some(stop) = stop {
         object::call::<()>(&hub, &end(Ended::Cancelled, stop.to_owned())).await?;
         return Ok(Aftermath::Ended);
@@ -52,10 +56,7 @@ pub async fn settle(
     }
     queued.lost_count += 1;
     queued.generation = lease.generation;
-    if store::requeue(&bindings.db, lease, queued.lost_count, reason, now_ms()).await? {
-        return Ok(Aftermath::Waits(queued));
-    }
-    // D1 has it ended, or the hub has: then that is recorded, and nothing waits.
-    let ended: bool = object::call(&hub, &HubCommand::Record).await?;
-    Ok(if ended { Aftermath::Ended } else { Aftermath::Waits(queued) })
+    store::requeue(&bindings.db, lease, queued.lost_count, reason, now_ms()).await?;
+    // D1 has it queued already: this is a second try.
+    Ok(Aftermath::Waits(queued))
 }

@@ -171,7 +171,7 @@ impl Dispatcher {
         self.end_unleased(&entry.queued()?, reason).await
     }
 
-    async fn end_unleased(&self, queued: &Queued, reason: &str) -> Outcome<()> {
+    pub(super) async fn end_unleased(&self, queued: &Queued, reason: &str) -> Outcome<()> {
         let Queued { execution_id, project_id, task_id, generation, .. } = *queued;
         let end = HubCommand::End {
             identity: Identity { execution_id, project_id, task_id },

@@ -22,7 +22,9 @@ pub struct Accepted<'a> {
 }
 
 /// Either what is to be stored, or the answer for what is not.
-pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAnswer> {
+///
+/// `authorised` is the generation whose token opened the connection: what a message says of itself proves nothing.
+pub fn judge(message: &str, authorised: u32, position: Position) -> Result<Accepted<'_>, AppendAnswer> {
     if message.len() > APPEND_BYTES_MAX {
         let detail = format!("A message may have at most {APPEND_BYTES_MAX} bytes; send fewer events");
         return Err(AppendAnswer::Refused { detail });
@@ -32,12 +34,9 @@ pub fn judge(message: &str, position: Position) -> Result<Accepted<'_>, AppendAn
         .next()
         .and_then(|line| serde_json::from_str(line).ok())
         .ok_or_else(|| refused("The first line is not an append head".into()))?;
-    if head.generation != position.generation || position.closed {
-        let reason = if head.generation == position.generation {
-            "This log is closed"
-        } else {
-            "Another lease writes now"
-        };
+    if head.generation != position.generation || authorised != position.generation || position.closed {
+        let reason =
+            if authorised == position.generation { "This log is closed" } else { "Another lease writes now" };
         return Err(AppendAnswer::Fenced { generation: position.generation, reason: reason.into() });
     }
     if head.first_sequence > position.head + 1 {
@@ -113,7 +112,7 @@ mod tests {
     }
 
     fn stored(message: &str) -> Vec<u64> {
-        judge(message, OPEN).unwrap().events.iter().map(|(event, _)| event.sequence).collect()
+        judge(message, 2, OPEN).unwrap().events.iter().map(|(event, _)| event.sequence).collect()
     }
 
     #[test]
@@ -125,14 +124,23 @@ mod tests {
 
     #[test]
     fn answers_gaps_fences_and_broken_messages() {
-        assert_eq!(judge(&message(2, 6..=7), OPEN), Err(AppendAnswer::Gap { wanted: 5 }));
-        assert!(matches!(judge(&message(1, 5..=5), OPEN), Err(AppendAnswer::Fenced { generation: 2, .. })));
+        assert_eq!(judge(&message(2, 6..=7), 2, OPEN), Err(AppendAnswer::Gap { wanted: 5 }));
+        assert!(matches!(
+            judge(&message(1, 5..=5), 1, OPEN),
+            Err(AppendAnswer::Fenced { generation: 2, .. })
+        ));
+        let message_of_two = message(2, 5..=5);
+        let older = judge(&message_of_two, 1, OPEN);
+        assert!(
+            matches!(older, Err(AppendAnswer::Fenced { generation: 2, .. })),
+            "an older lease's connection"
+        );
         let closed = Position { closed: true, ..OPEN };
-        assert!(matches!(judge(&message(2, 5..=5), closed), Err(AppendAnswer::Fenced { .. })));
+        assert!(matches!(judge(&message(2, 5..=5), 2, closed), Err(AppendAnswer::Fenced { .. })));
         let short = message(2, 5..=7).replace("\"count\":3", "\"count\":4");
         let skipping = message(2, 5..=7).replace("\"sequence\":6", "\"sequence\":9");
         for broken in ["", "{}", "nonsense", &short, &skipping, &format!("{}\nx", message(2, 5..=5))] {
-            assert!(matches!(judge(broken, OPEN), Err(AppendAnswer::Refused { .. })), "{broken}");
+            assert!(matches!(judge(broken, 2, OPEN), Err(AppendAnswer::Refused { .. })), "{broken}");
         }
     }
 }

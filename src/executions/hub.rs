@@ -184,9 +184,6 @@ impl ExecutionHub {
         }
         let Some(frame) = Frame::new(lines) else { return Ok(()) };
         opened.tail.borrow_mut().push(&frame, ended);
-        // Outside the borrow: a stream that takes its last event leaves the tail.
-        let streams = opened.tail.borrow().streams.clone();
-        streams.iter().for_each(|stream| stream.advance());
         self.push_to_sockets(opened);
         opened.tail.borrow_mut().settle();
         Ok(())
@@ -219,7 +216,8 @@ impl ExecutionHub {
     async fn written(&self, socket: &WebSocket, message: &str) -> Outcome<()> {
         let opened = self.opened()?;
         let position = position(opened)?;
-        let accepted = match append::judge(message, position) {
+        let authorised: u32 = socket.deserialize_attachment()?.unwrap_or(0);
+        let accepted = match append::judge(message, authorised, position) {
             Ok(accepted) => accepted,
             Err(answer) => return Ok(socket.send(&answer)?),
         };
@@ -267,8 +265,7 @@ impl ExecutionHub {
     }
 
     fn require_room(&self, opened: &Opened) -> Outcome<()> {
-        let watchers =
-            opened.tail.borrow().streams.len() + self.state.get_websockets_with_tag(sockets::TAG).len();
+        let watchers = opened.tail.borrow().streams + self.state.get_websockets_with_tag(sockets::TAG).len();
         if watchers < WATCHERS_PER_HUB_MAX {
             return Ok(());
         }
@@ -300,6 +297,7 @@ impl ExecutionHub {
     fn writer(&self, opened: &Opened, generation: u32) -> Outcome<Response> {
         let pair = WebSocketPair::new()?;
         self.state.accept_websocket_with_tags(&pair.server, &[WRITER_TAG]);
+        pair.server.serialize_attachment(generation)?;
         let position = position(opened)?;
         let answer = if generation == position.generation && !position.closed {
             AppendAnswer::Ready { next_sequence: position.head + 1 }

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use shared_contracts::events::{Event, EventBody, EventPage, LogLevel, SearchQuery};
-use shared_contracts::limits::{EVENT_PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT, SEARCH_SCAN_BYTES_MAX};
+use shared_contracts::limits::{
+    EVENT_PAGE_BYTES_MAX, EVENT_PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT, SEARCH_SCAN_BYTES_MAX,
+};
 
 use super::commands::Identity;
 use super::store::End;
@@ -151,10 +153,11 @@ impl Log {
 
     pub fn page(&self, after: u64, limit: Option<u32>, ended: bool) -> Outcome<EventPage> {
         let limit = limit.unwrap_or(PAGE_ITEMS_DEFAULT).min(EVENT_PAGE_ITEMS_MAX) as usize;
-        let mut items = Vec::new();
-        self.visit(after, |event, _| {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        self.visit(after, |event, text| {
             items.push(event);
-            items.len() < limit
+            bytes += text.len();
+            items.len() < limit && bytes < EVENT_PAGE_BYTES_MAX
         })?;
         let head = self.head()?;
         let next = items.last().map(|event| event.sequence).filter(|last| *last < head);
@@ -166,14 +169,16 @@ impl Log {
         let limit = query.limit.unwrap_or(PAGE_ITEMS_DEFAULT).min(EVENT_PAGE_ITEMS_MAX) as usize;
         let wanted = query.text.as_deref().map(str::to_lowercase);
         let level = query.level.unwrap_or(LogLevel::Debug);
-        let (mut items, mut seen, mut scanned) = (Vec::new(), query.after.unwrap_or(0), 0);
+        let (mut items, mut seen) = (Vec::new(), query.after.unwrap_or(0));
+        let (mut scanned, mut found) = (0, 0);
         self.visit(seen, |event, text| {
             seen = event.sequence;
             scanned += text.len();
             if matches(&event, level, wanted.as_deref()) {
                 items.push(event);
+                found += text.len();
             }
-            items.len() < limit && scanned < SEARCH_SCAN_BYTES_MAX
+            items.len() < limit && found < EVENT_PAGE_BYTES_MAX && scanned < SEARCH_SCAN_BYTES_MAX
         })?;
         let head = self.head()?;
         Ok(EventPage { items, next: Some(seen).filter(|seen| *seen < head), head, ended })

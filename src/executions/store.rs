@@ -68,7 +68,8 @@ pub const END: &str = "UPDATE executions SET state = ?3, exit_code = ?4, exit_si
   WHERE id = ?1 AND generation <= ?2 AND ended_at_ms IS NULL";
 
 pub const RELEASE_TASK: &str = "UPDATE tasks SET state = ?3, active_execution_id = NULL, error = ?4,
-  updated_at_ms = ?5 WHERE id = ?1 AND active_execution_id = ?2";
+  updated_at_ms = ?5 WHERE id = ?1 AND active_execution_id = ?2
+  AND EXISTS (SELECT 1 FROM executions WHERE executions.id = ?2 AND ended_at_ms IS NOT NULL)";
 
 pub const REQUEST_STOP: &str = "UPDATE executions SET stop_requested = 1
   WHERE id = ?1 AND owner_id = ?2 AND ended_at_ms IS NULL";
@@ -183,10 +184,10 @@ pub async fn running(db: &Db, lease: Lease, at_ms: u64) -> Outcome<()> {
     db.change(RUNNING, args![lease.execution_id.to_string(), lease.generation, at_ms]).await.map(drop)
 }
 
-/// Whether it waits again; false where it has ended meanwhile.
-pub async fn requeue(db: &Db, lease: Lease, lost_count: u32, reason: &str, now_ms: u64) -> Outcome<bool> {
+/// It waits again, unless it does already.
+pub async fn requeue(db: &Db, lease: Lease, lost_count: u32, reason: &str, now_ms: u64) -> Outcome<()> {
     let args = args![lease.execution_id.to_string(), lease.generation, lost_count, reason, now_ms];
-    Ok(db.change(REQUEUE, args).await? > 0)
+    db.change(REQUEUE, args).await.map(drop)
 }
 
 /// How an execution ended, for the record.

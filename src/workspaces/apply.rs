@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use patch_engine::{File, FileChange, Plan, Snapshot};
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::{PatchBatchId, ProjectId};
-use shared_contracts::limits::{PATCH_OPERATIONS_MAX, PATCH_TOUCHED_BYTES_MAX};
+use shared_contracts::limits::{PATCH_OPERATIONS_MAX, PATCH_TOUCHED_BYTES_MAX, RECEIPT_BYTES_MAX};
 use shared_contracts::patches::{FileReceipt, PatchBatch, Receipt};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::problem::{Problem, ProblemKind};
@@ -158,13 +158,19 @@ fn commit(
         created_at_ms: now,
         ..head.clone()
     };
-    for (change, sha256) in plan.changes.iter().zip(contents) {
+    for change in &plan.changes {
         count(&mut revision, change);
-        write(tree, revision_after, change, *sha256)?;
     }
     let text =
         serde_json::to_string(&receipt).map_err(|error| Failure::internal("writing a receipt", error))?;
+    if text.len() as u64 > RECEIPT_BYTES_MAX {
+        return Err(Failure::too_large("The receipt of a patch batch", RECEIPT_BYTES_MAX, "bytes"));
+    }
+    // First what may be refused: a statement that fails does not undo those before it.
     tree.add_revision(&revision, Some(text))?;
+    for (change, sha256) in plan.changes.iter().zip(contents) {
+        write(tree, revision_after, change, *sha256)?;
+    }
     Ok(receipt)
 }
 

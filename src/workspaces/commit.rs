@@ -134,6 +134,7 @@ fn check_links(tree: &Tree, id: &str) -> Outcome<()> {
 
 fn replace(tree: &Tree, id: &str, revision: &Revision) -> Outcome<()> {
     let new = number(revision.revision);
+    tree.add_revision(revision, None)?;
     tree.sql.run(
         "UPDATE entries SET until = ?2 WHERE until IS NULL AND NOT EXISTS (SELECT 1 FROM staged
          WHERE import_id = ?1 AND staged.path = entries.path AND staged.sha256 = entries.sha256
@@ -146,6 +147,5 @@ fn replace(tree: &Tree, id: &str, revision: &Revision) -> Outcome<()> {
          WHERE import_id = ?1
            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.path = staged.path AND until IS NULL)",
         sql_args![id, new],
-    )?;
-    tree.add_revision(revision, None)
+    )
 }

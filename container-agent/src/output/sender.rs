@@ -201,9 +201,7 @@ impl Window {
         if !self.ready || self.next >= spool.next_sequence() || self.bytes >= APPEND_WINDOW_BYTES {
             return false;
         }
-        self.wait().is_zero()
-            || spool.is_complete()
-            || spool.pending_bytes(self.next) >= APPEND_BYTES_MAX / 2
+        self.wait().is_zero() || spool.is_complete() || spool.pending_bytes(self.next) >= APPEND_BYTES_MAX / 2
     }
 
     fn waits_for_more(&self, spool: &Spool) -> bool {
