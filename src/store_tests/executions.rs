@@ -177,6 +177,8 @@ fn a_task_is_released_by_its_holder_alone() {
     let (database, first) = queued();
     let second = exe(2);
     assert_eq!(release(&database, &second, "ai_review", None), 0, "it does not hold it");
+    assert_eq!(release(&database, &first, "todo", Some("broke")), 0, "it has not ended");
+    assert_eq!(end(&database, &first, 0, "failed"), 1);
     assert_eq!(release(&database, &first, "todo", Some("broke")), 1);
     assert_eq!(release(&database, &first, "ai_review", None), 0, "the same again");
     assert_eq!(task_state(&database), "todo - broke");
