@@ -184,6 +184,9 @@ impl ExecutionHub {
         }
         let Some(frame) = Frame::new(lines) else { return Ok(()) };
         opened.tail.borrow_mut().push(&frame, ended);
+        // Outside the borrow: a stream that takes its last event leaves the tail.
+        let streams = opened.tail.borrow().streams.clone();
+        streams.iter().for_each(|stream| stream.advance());
         self.push_to_sockets(opened);
         opened.tail.borrow_mut().settle();
         Ok(())
@@ -265,7 +268,8 @@ impl ExecutionHub {
     }
 
     fn require_room(&self, opened: &Opened) -> Outcome<()> {
-        let watchers = opened.tail.borrow().streams + self.state.get_websockets_with_tag(sockets::TAG).len();
+        let watchers =
+            opened.tail.borrow().streams.len() + self.state.get_websockets_with_tag(sockets::TAG).len();
         if watchers < WATCHERS_PER_HUB_MAX {
             return Ok(());
         }

@@ -16,3 +16,11 @@ pub trait Stored {
     /// if there is one.
     fn lines_after(&self, after: u64, bytes_max: usize) -> crate::platform::failure::Outcome<Vec<Line>>;
 }
+
+/// A watcher that is told when there is more.
+pub trait Pushed {
+    /// Takes what it has room for.
+    fn advance(&self);
+    /// Says that the connection lives, if it has room for that.
+    fn heartbeat(&self, beat: &worker::js_sys::Uint8Array);
+}

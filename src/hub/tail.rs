@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::Waker;
 
 use shared_contracts::limits::WATCHER_LAG_BYTES_MAX;
 use worker::js_sys::{JsString, Uint8Array};
+
+use super::Pushed;
 
 /// One event: its sequence, its name on a stream, its JSON.
 #[derive(Debug, Clone)]
@@ -78,7 +79,7 @@ fn push(text: &mut String, parts: &[&str]) {
     }
 }
 
-/// The last few megabytes of the log, and who waits for more.
+/// The last few megabytes of the log, and the streams that follow it.
 #[derive(Default)]
 pub struct Tail {
     frames: VecDeque<Rc<Frame>>,
@@ -87,13 +88,10 @@ pub struct Tail {
     pub head: u64,
     /// Nothing follows the head.
     pub ended: bool,
-    /// Counts the heartbeats so far.
-    pub heartbeats: u64,
     /// Open streams of server-sent events.
-    pub streams: usize,
+    pub streams: Vec<Rc<dyn Pushed>>,
     /// Whether their heartbeat runs.
     pub beating: bool,
-    waiting: Vec<Waker>,
 }
 
 impl Tail {
@@ -102,7 +100,7 @@ impl Tail {
         Self { head, ended, ..Self::default() }
     }
 
-    /// Takes what was just stored, and wakes everyone who waits at the head.
+    /// Takes what was just stored.
     pub fn push(&mut self, frame: &Rc<Frame>, ended: bool) {
         self.head = frame.last();
         self.ended = ended;
@@ -112,12 +110,11 @@ impl Tail {
         while self.bytes > WATCHER_LAG_BYTES_MAX && self.frames.len() > 1 {
             self.drop_oldest();
         }
-        self.wake();
     }
 
-    /// Everyone who is pushed to has been: without streams, which come for theirs, nothing is kept.
+    /// Everyone who is pushed to has been: without streams, which may come back for more, nothing is kept.
     pub fn settle(&mut self) {
-        while self.streams == 0 && !self.frames.is_empty() {
+        while self.streams.is_empty() && !self.frames.is_empty() {
             self.drop_oldest();
         }
     }
@@ -132,20 +129,5 @@ impl Tail {
     pub fn after(&self, sequence: u64) -> Option<Rc<Frame>> {
         let index = self.frames.binary_search_by_key(&(sequence + 1), |frame| frame.first()).ok()?;
         self.frames.get(index).map(Rc::clone)
-    }
-
-    pub fn wait(&mut self, waker: &Waker) {
-        self.waiting.push(waker.clone());
-    }
-
-    pub fn heartbeat(&mut self) {
-        self.heartbeats += 1;
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        for waker in self.waiting.drain(..) {
-            waker.wake();
-        }
     }
 }
