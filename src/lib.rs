@@ -7,6 +7,7 @@ mod accounts;
 mod artifacts;
 mod bindings;
 mod container_agents;
+mod deletions;
 mod dispatch;
 mod entry;
 mod executions;

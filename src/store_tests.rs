@@ -3,6 +3,7 @@
 
 mod accounts;
 mod database;
+mod dispatch;
 mod executions;
 mod migrations;
 mod patches;

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
-use shared_contracts::limits::{CONTAINER_AGENT_CAPACITY_MAX, NAME_CHARS_MAX};
+use shared_contracts::limits::{
+    CONTAINER_AGENT_CAPACITY_MAX, CPU_CORES_MAX, CPU_CORES_MIN, MEMORY_MB_MAX, MEMORY_MB_MIN, NAME_CHARS_MAX,
+};
 
+use crate::machine;
 use crate::sandbox::Toolchain;
 
 const CAPACITY_DEFAULT: u32 = 2;
@@ -53,6 +56,12 @@ pub struct Flags {
     /// Executions at once
     #[arg(long, env = "PATCHBAY_CAPACITY")]
     pub capacity: Option<u32>,
+    /// Memory that one execution may have; what asks for more goes elsewhere. All of the machine's unless given
+    #[arg(long, env = "PATCHBAY_MEMORY_MB_MAX", value_name = "MB")]
+    pub memory_mb_max: Option<u32>,
+    /// Processor cores that one execution may have; what asks for more goes elsewhere. All of the machine's unless given
+    #[arg(long, env = "PATCHBAY_CPU_CORES_MAX", value_name = "CORES")]
+    pub cpu_cores_max: Option<f64>,
     /// Cache, spools and mount points; one agent a directory
     #[arg(long, env = "PATCHBAY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -82,6 +91,8 @@ struct SettingsFile {
     token_file: Option<PathBuf>,
     name: Option<String>,
     capacity: Option<u32>,
+    memory_mb_max: Option<u32>,
+    cpu_cores_max: Option<f64>,
     state_dir: Option<PathBuf>,
     limits: Option<LimitsMode>,
     workspace_disk: Option<WorkspaceDisk>,
@@ -104,6 +115,9 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     pub name: String,
     pub capacity: u32,
+    /// What one execution may have here.
+    pub memory_mb_max: u32,
+    pub cpu_cores_max: f64,
     url: Option<String>,
     token: Option<String>,
 }
@@ -146,10 +160,11 @@ impl Settings {
             (None, None, None, None) => None,
         };
         let capacity = flags.capacity.or(file.capacity).unwrap_or(CAPACITY_DEFAULT);
-        if !(1..=CONTAINER_AGENT_CAPACITY_MAX).contains(&capacity) {
-            let rule = format!("it must be from 1 to {CONTAINER_AGENT_CAPACITY_MAX}");
-            return Err(ConfigError::Invalid { name: "capacity", value: capacity.to_string(), rule });
-        }
+        within("capacity", capacity, 1, CONTAINER_AGENT_CAPACITY_MAX)?;
+        let memory_mb_max = flags.memory_mb_max.or(file.memory_mb_max).unwrap_or_else(machine::memory_mb);
+        within("memory_mb_max", memory_mb_max, MEMORY_MB_MIN, MEMORY_MB_MAX)?;
+        let cpu_cores_max = flags.cpu_cores_max.or(file.cpu_cores_max).unwrap_or_else(machine::cpu_cores);
+        within("cpu_cores_max", cpu_cores_max, CPU_CORES_MIN, CPU_CORES_MAX)?;
         let name = flags.name.clone().or(file.name).unwrap_or_else(host_name);
         if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
             let rule = format!("it must be one line of 1 to {NAME_CHARS_MAX} characters");
@@ -168,6 +183,8 @@ impl Settings {
             environment: file.environment,
             name,
             capacity,
+            memory_mb_max,
+            cpu_cores_max,
             url: flags.url.clone().or(file.url),
             token,
         })
@@ -198,6 +215,19 @@ impl Settings {
         }
         Ok(Plane { url, token })
     }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    name: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), ConfigError> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    let rule = format!("it must be from {least} to {most}");
+    Err(ConfigError::Invalid { name, value: value.to_string(), rule })
 }
 
 fn read_file(path: &Path) -> Result<SettingsFile, ConfigError> {
@@ -267,12 +297,27 @@ mod tests {
     }
 
     #[test]
+    fn an_execution_may_have_the_whole_machine_unless_the_settings_say_less() {
+        let whole = Settings::merge(&Flags::default(), SettingsFile::default(), None).unwrap();
+        assert_eq!((whole.memory_mb_max, whole.cpu_cores_max), (machine::memory_mb(), machine::cpu_cores()));
+        let file: SettingsFile = toml::from_str("memory_mb_max = 512\ncpu_cores_max = 0.5").unwrap();
+        let flags = Flags { memory_mb_max: Some(1_024), ..Flags::default() };
+        let part = Settings::merge(&flags, file, None).unwrap();
+        assert_eq!((part.memory_mb_max, part.cpu_cores_max), (1_024, 0.5));
+    }
+
+    #[test]
     fn errors_name_what_is_wrong() {
         let error = toml::from_str::<SettingsFile>("capcity = 3").unwrap_err().to_string();
         assert!(error.contains("capcity"), "{error}");
         let flags = Flags { capacity: Some(0), ..Flags::default() };
         let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap_err().to_string();
         assert!(error.contains("capacity is `0`"), "{error}");
+        for cores in [0.0, 1_000.0, f64::NAN] {
+            let flags = Flags { cpu_cores_max: Some(cores), ..Flags::default() };
+            let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap_err().to_string();
+            assert!(error.contains("cpu_cores_max is"), "{error}");
+        }
         let flags = Flags { url: Some("ftp://x".into()), ..Flags::default() };
         let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap().plane().unwrap_err();
         assert!(error.to_string().contains("ftp://x"), "{error}");

@@ -187,6 +187,8 @@ impl Session<'_> {
             name: self.agent.settings.name.clone(),
             capacity: self.agent.settings.capacity,
             sandbox_tier: self.agent.tier,
+            memory_mb_max: self.agent.settings.memory_mb_max,
+            cpu_cores_max: self.agent.settings.cpu_cores_max,
             leases: leases.clone(),
         });
         let sent_at = clock::now();
@@ -322,6 +324,7 @@ impl Session<'_> {
     fn closed(&self, frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Lost {
         let Some(frame) = frame else { return Lost::Again("the plane closed the connection".into()) };
         match u16::from(frame.code) {
+            close::TOKEN => Lost::Fatal(ConnectError::Token(frame.reason.to_string())),
             close::OUTDATED => Lost::Fatal(ConnectError::Outdated(frame.reason.to_string())),
             close::REPLACED => Lost::Fatal(ConnectError::Replaced(self.agent.settings.name.clone())),
             code => Lost::Again(format!("the plane closed the connection: {code} {}", frame.reason)),

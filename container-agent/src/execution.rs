@@ -99,10 +99,14 @@ async fn run(
     let mut sending = tokio::spawn(sender.run());
     let keeping = tokio::spawn(keep_record(Record::of(&leased), Arc::clone(&held), directory.clone()));
     let execution = Execution { agent, leased, held, spool, directory };
-    // 2. All phases; or, first, the hub's word that this log is no longer ours.
+    // 2. All phases; or, first, the hub's word that this log is no longer ours, or a disk that takes no more of it.
     let finish = tokio::select! {
         played = execution.play() => if played.is_ok() { Finish::Written } else { Finish::Left },
         end = &mut sending => Finish::Cut(end.ok()),
+        failure = execution.spool.failed() => {
+            execution.held.tell(Stopping::Abandon(failure));
+            Finish::Left
+        }
     };
     let given_up = match finish {
         // 3. The terminal event is written: stay until the hub has it.
@@ -145,7 +149,6 @@ impl Execution {
         let started = clock::now();
         let mut last = Sample::default();
         let (ending, patch) = self.work(&mut last).await?;
-        self.require_spool()?;
         let dropped = self.spool.dropped_lines();
         if dropped > 0 {
             self.spool.note(LogLevel::Warn, format!("{dropped} more lines were only counted"));

@@ -10,6 +10,7 @@ mod doctor;
 mod environment;
 mod execution;
 mod lease;
+mod machine;
 mod output;
 mod record;
 mod recover;

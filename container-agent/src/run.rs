@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::Args;
 use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::dispatch::{FromContainerAgent, Lease};
-use shared_contracts::limits::LEASE_SECONDS;
+use shared_contracts::limits::{CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
 use tokio::sync::mpsc;
 
 use crate::api::Plane;
@@ -105,7 +105,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
         say,
         lease_ms: AtomicU64::new(LEASE_SECONDS * 1_000),
     });
-    tracing::info!(name = %agent.settings.name, capacity = agent.settings.capacity, tier = tier.as_str(), %reason, "starting");
+    say_what_is_offered(&agent.settings, tier, &reason);
     // 3. The loops.
     recover::start(&agent);
     tokio::spawn(agent.ends.clone().listen());
@@ -133,6 +133,17 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
             eprintln!("patchbay-agent: {error}");
             Ok(ExitCode::from(error.exit_code()))
         }
+    }
+}
+
+fn say_what_is_offered(settings: &Settings, tier: SandboxTier, reason: &str) {
+    let Settings { name, capacity, memory_mb_max, cpu_cores_max, .. } = settings;
+    tracing::info!(%name, capacity, tier = tier.as_str(), memory_mb_max, cpu_cores_max, %reason, "starting");
+    if *memory_mb_max < MEMORY_MB_DEFAULT || *cpu_cores_max < CPU_CORES_DEFAULT {
+        tracing::warn!(
+            "an execution asks for {MEMORY_MB_DEFAULT} MB and {CPU_CORES_DEFAULT} cores unless it or the plane's settings say \
+             otherwise; one that asks for more than {memory_mb_max} MB or {cpu_cores_max} cores is not offered here"
+        );
     }
 }
 

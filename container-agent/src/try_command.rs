@@ -119,6 +119,12 @@ async fn execute(
             usage.out_of_memory_kills, arguments.memory_mb
         );
     }
+    if usage.refused_forks > 0 {
+        eprintln!(
+            "patchbay-agent: a new process was refused: the limit of {} was reached (--processes)",
+            arguments.processes
+        );
+    }
     if arguments.stats {
         let seconds = started.elapsed().as_secs_f64();
         let (cpu, peak) = (usage.cpu_us / 1_000, usage.memory_peak_bytes / 1024);

@@ -106,6 +106,13 @@ mod tests {
             "{}",
             ending.reason
         );
+        let refused = Sample { refused_forks: 1, ..Sample::default() };
+        let ending = judge(Exit::Code(2), Cause::Itself, &refused);
+        assert!(
+            ending.reason.ends_with("too many processes: the limit of 1024 was reached"),
+            "{}",
+            ending.reason
+        );
         let fine = Sample::default();
         assert_eq!(judge(Exit::Code(0), Cause::Itself, &fine).outcome, Outcome::Succeeded);
         assert_eq!(judge(Exit::Signal(15), Cause::TimeLimit, &fine).outcome, Outcome::TimedOut);

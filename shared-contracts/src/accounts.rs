@@ -30,7 +30,7 @@ pub struct CreateAccessToken {
     pub name: String,
     #[garde(length(min = 1, max = 5))]
     pub scopes: Vec<Scope>,
-    /// None: until revoked. At most a year.
+    /// At most a year, and never beyond the expiry of the token that makes it. None: as long as that one.
     #[garde(inner(range(min = 60, max = 366 * 86_400)))]
     pub lifetime_seconds: Option<u64>,
 }

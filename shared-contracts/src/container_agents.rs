@@ -62,6 +62,10 @@ pub struct ContainerAgent {
     /// Executions it holds now.
     pub running: u32,
     pub sandbox_tier: SandboxTier,
+    /// The most memory that it gives one execution; what asks for more waits for another container agent.
+    pub memory_mb_max: u32,
+    /// The most processor cores that it gives one execution.
+    pub cpu_cores_max: f64,
     /// Whether it runs every owner's executions.
     pub shared: bool,
     pub connected_at_ms: u64,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::container_agents::SandboxTier;
 use crate::executions::ExecutionSpec;
 use crate::ids::{ContainerAgentId, ExecutionId, ProjectId, TaskId};
-use crate::limits::{CONTAINER_AGENT_CAPACITY_MAX, NAME_CHARS_MAX};
+use crate::limits::{CONTAINER_AGENT_CAPACITY_MAX, CPU_CORES_MIN, MEMORY_MB_MIN, NAME_CHARS_MAX};
 use crate::problem::Problem;
 use crate::text::one_line;
 
@@ -23,7 +23,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// The oldest that this plane still speaks.
 pub const PROTOCOL_VERSION_MIN: u32 = 1;
 
-/// Close codes of this socket, from the range that RFC 6455 leaves to applications.
+/// Close codes of this socket, most from the range that RFC 6455 leaves to applications.
 pub mod close {
     /// The protocol is too old.
     pub const OUTDATED: u16 = 4426;
@@ -31,6 +31,8 @@ pub mod close {
     pub const REPLACED: u16 = 4409;
     /// A message broke a rule.
     pub const MALFORMED: u16 = 4400;
+    /// Its access token was revoked or has expired (RFC 6455: a policy is broken).
+    pub const TOKEN: u16 = 1008;
 }
 
 /// A hold on an execution.
@@ -55,6 +57,11 @@ pub struct Hello {
     pub capacity: u32,
     #[garde(skip)]
     pub sandbox_tier: SandboxTier,
+    /// The most that it gives one execution: what asks for more is not offered here.
+    #[garde(range(min = MEMORY_MB_MIN))]
+    pub memory_mb_max: u32,
+    #[garde(range(min = CPU_CORES_MIN))]
+    pub cpu_cores_max: f64,
     /// What it still holds from before.
     #[garde(length(max = CONTAINER_AGENT_CAPACITY_MAX as usize))]
     pub leases: Vec<Lease>,

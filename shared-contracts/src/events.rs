@@ -76,6 +76,10 @@ pub enum EventBody {
         state: ExecutionState,
         message: String,
     },
+    /// The lease ended before the execution did: another lease follows, or its end.
+    Lost {
+        reason: String,
+    },
     ContainerStatus {
         status: ContainerStatus,
         message: String,
@@ -114,6 +118,7 @@ impl EventBody {
         match self {
             Self::Log { .. } => "log",
             Self::Status { .. } => "status",
+            Self::Lost { .. } => "lost",
             Self::ContainerStatus { .. } => "container_status",
             Self::ResourceUsage { .. } => "resource_usage",
             Self::Patch { .. } => "patch",

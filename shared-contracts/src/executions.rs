@@ -13,12 +13,12 @@ use crate::text::no_nul;
 /// ```text
 ///             accept               sandbox started
 ///   queued ───────────▶ leased ─────────────────────▶ running ──▶ succeeded | failed | timed_out
-///     ▲  │                │  │                          │  │
-///     │  │ stop           │  └───── stop, agent ends ───┴──┼────▶ cancelled
-///     │  └────────────────┼────────────────────────────────┘
-///     └─── retried ── lost ◀── lease expired, or the container agent gave it up
-///                      └── third time ──▶ failed
+///    │  ▲                │  │                          │  │
+///    │  └─ lease lost ───┴──┼──────────────────────────┴──┼────▶ failed, the third time
+///    └──── stop ────────────┴── stop, agent ends ─────────┴────▶ cancelled
 /// ```
+/// A lease is lost when it expires or its container agent gives it up. That is an event, `lost`, and no state: the
+/// execution is queued again in the same update.
 /// The column is `executions.state`; every arrow is one guarded update on `generation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,11 +31,10 @@ pub enum ExecutionState {
     Failed,
     Cancelled,
     TimedOut,
-    Lost,
 }
 
 impl ExecutionState {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Leased,
         Self::Running,
@@ -43,7 +42,6 @@ impl ExecutionState {
         Self::Failed,
         Self::Cancelled,
         Self::TimedOut,
-        Self::Lost,
     ];
 
     /// Whether nothing can happen to it any more.
@@ -60,7 +58,6 @@ impl ExecutionState {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed_out",
-            Self::Lost => "lost",
         }
     }
 }
@@ -242,7 +239,9 @@ pub struct Execution {
     pub priority: u8,
     pub spec: ExecutionSpec,
     pub container_agent_id: Option<ContainerAgentId>,
-    /// 1 is next; only while queued, and only where one execution is asked for.
+    /// Its place among its owner's own queued executions, 1 is next: higher priority first, then older. What other
+    /// owners have queued is not counted: owners take turns. Only while queued, and only where one execution is
+    /// asked for.
     #[serde(default)]
     pub queue_position: Option<u32>,
     pub stop_requested: bool,

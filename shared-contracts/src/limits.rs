@@ -56,6 +56,12 @@ pub const PROCESSES_MAX: u32 = 32_768;
 /// What a sandbox may write: its overlay, its home and its /tmp together.
 pub const DISK_MB_DEFAULT: u32 = 2_048;
 pub const DISK_MB_MAX: u32 = 1024 * 1024;
+// What one execution may ask for, so that nobody asks for all of a shared machine. The settings name other ceilings.
+pub const MEMORY_MB_CEILING: u32 = 16_384;
+pub const CPU_CORES_CEILING: f64 = 8.0;
+pub const WALL_SECONDS_CEILING: u32 = 24 * 3_600;
+pub const PROCESSES_CEILING: u32 = 4_096;
+pub const DISK_MB_CEILING: u32 = 20_480;
 pub const COMMAND_ARGUMENTS_MAX: usize = 256;
 /// One argument; Linux itself refuses more than 128 KiB.
 pub const COMMAND_ARGUMENT_BYTES_MAX: usize = 128 * 1024;
@@ -75,7 +81,7 @@ pub const ARTIFACT_GLOBS_MAX: usize = 50;
 // Events.
 /// A longer output line is split into pieces of this size, each but the last marked `continues`.
 pub const LOG_LINE_BYTES_MAX: usize = 64 * 1024;
-/// After this much the log keeps one warning and only counts.
+/// Of events as they are stored: an empty line takes its share too. After it the log keeps one warning and counts.
 pub const LOG_BYTES_PER_EXECUTION_MAX: u64 = 1024 * MIB;
 /// One append message, and so one row of the hub: workerd accepts 1 MiB per WebSocket message, a row holds 2 MB.
 pub const APPEND_BYTES_MAX: usize = 512 * 1024;
@@ -94,6 +100,10 @@ pub const WATCHERS_PER_HUB_MAX: usize = 10_000;
 pub const STREAM_HEARTBEAT_SECONDS: u64 = 15;
 /// One search looks at this many bytes of log, then answers with where to go on.
 pub const SEARCH_SCAN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// An open connection's token is looked up again when it was last looked up longer ago than this: a revoked or expired
+/// one is noticed soon, and a thousand connections do not ask D1 with every heartbeat.
+pub const CONNECTION_TOKEN_CHECK_SECONDS: u64 = 60;
 
 // Leases.
 pub const LEASE_SECONDS: u64 = 30;

@@ -31,7 +31,6 @@ pub enum ProblemKind {
     OutdatedProtocol,
     Limited,
     Internal,
-    MachineFailed,
     Overloaded,
 }
 
@@ -52,7 +51,6 @@ impl ProblemKind {
             Self::OutdatedProtocol => 426,
             Self::Limited => 429,
             Self::Internal => 500,
-            Self::MachineFailed => 502,
             Self::Overloaded => 503,
         }
     }
@@ -76,7 +74,6 @@ impl ProblemKind {
             Self::OutdatedProtocol => "The container agent is too old",
             Self::Limited => "Too many requests",
             Self::Internal => "Something failed inside; it is recorded",
-            Self::MachineFailed => "A machine or provider failed",
             Self::Overloaded => "Overloaded; try again shortly",
         }
     }

@@ -80,13 +80,13 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/projects" create_project WRITE; None; Json("CreateProject") => 201 Json("Project"); "Create a project"
     GET "/api/projects/{project_id}" get_project READ; None; Body::None => 200 Json("Project"); "Get a project"
     PATCH "/api/projects/{project_id}" update_project WRITE; None; Json("UpdateProject") => 200 Json("Project"); "Change a project"
-    DELETE "/api/projects/{project_id}" delete_project WRITE; None; Body::None => 204 Body::None; "Delete a project with all it owns; refused while an execution is active"
+    DELETE "/api/projects/{project_id}" delete_project WRITE; None; Body::None => 204 Body::None; "Delete a project with all it owns; refused while an execution is active. Stored bytes follow within minutes"
 
     GET "/api/projects/{project_id}/tasks" list_tasks READ; Some("PageQuery"); Body::None => 200 Json("TaskPage"); "List tasks, newest first"
     POST "/api/projects/{project_id}/tasks" create_task WRITE; None; Json("CreateTask") => 201 Json("Task"); "Create a task"
     GET "/api/projects/{project_id}/tasks/{task_id}" get_task READ; None; Body::None => 200 Json("Task"); "Get a task"
     PATCH "/api/projects/{project_id}/tasks/{task_id}" update_task WRITE; None; Json("UpdateTask") => 200 Json("Task"); "Change a task, or move it through review"
-    DELETE "/api/projects/{project_id}/tasks/{task_id}" delete_task WRITE; None; Body::None => 204 Body::None; "Delete a task; refused while an execution is active"
+    DELETE "/api/projects/{project_id}/tasks/{task_id}" delete_task WRITE; None; Body::None => 204 Body::None; "Delete a task with its executions; refused while one is active"
 
     GET "/api/projects/{project_id}/workspace" get_workspace READ; Some("RevisionQuery"); Body::None => 200 Json("Revision"); "Get a revision; the head unless one is named"
     POST "/api/projects/{project_id}/workspace/import" import_workspace WRITE; None; TAR => 201 Json("ImportReceipt"); "Import a tree as one stream, tar or tar.gz; it becomes a new revision"

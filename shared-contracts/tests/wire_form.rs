@@ -171,6 +171,7 @@ fn events() {
     let bodies = [
         log,
         EventBody::Status { state: ExecutionState::Running, message: "started".into() },
+        EventBody::Lost { reason: "not heard of".into() },
         EventBody::ContainerStatus { status: ContainerStatus::Creating, message: String::new() },
         EventBody::ResourceUsage { memory_bytes: 4_096, cpu_percent: 12.5, processes: 3 },
         EventBody::Patch {
@@ -217,6 +218,8 @@ fn dispatching() {
         name: "workshop".into(),
         capacity: 4,
         sandbox_tier: SandboxTier::Strong,
+        memory_mb_max: 65_536,
+        cpu_cores_max: 16.0,
         leases: vec![lease()],
     };
     let execution_id = ExecutionId::new(AT_MS, 1);
@@ -274,6 +277,8 @@ fn container_agents_and_artifacts() {
         capacity: 4,
         running: 1,
         sandbox_tier: SandboxTier::Strong,
+        memory_mb_max: 65_536,
+        cpu_cores_max: 16.0,
         shared: false,
         connected_at_ms: AT_MS,
         disconnected_at_ms: None,

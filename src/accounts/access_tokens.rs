@@ -16,7 +16,7 @@ use crate::platform::ids::{entropy, random};
 
 const PREFIX: &str = "pby_";
 
-/// A token may be used to make others, but never stronger ones.
+/// A token may be used to make others, but never stronger ones, and none that outlive it.
 pub async fn create_access_token(
     db: &Db,
     account: &Account,
@@ -34,12 +34,31 @@ pub async fn create_access_token(
         name: input.name,
         scopes: input.scopes,
         created_at_ms: now,
-        expires_at_ms: input.lifetime_seconds.map(|seconds| now + seconds * 1_000),
+        expires_at_ms: expiry(now, input.lifetime_seconds, account.expires_at_ms)?,
         last_used_at_ms: None,
         revoked_at_ms: None,
     };
     store::insert(db, &record, Sha256::of(token.as_bytes())).await?;
     Ok(CreatedAccessToken { record, token })
+}
+
+/// As asked for, but no later than its maker's; the maker's where nothing is asked for.
+fn expiry(
+    now_ms: u64,
+    lifetime_seconds: Option<u64>,
+    maker_expires_at_ms: Option<u64>,
+) -> Outcome<Option<u64>> {
+    let asked = lifetime_seconds.map(|seconds| now_ms + seconds * 1_000);
+    match (asked, maker_expires_at_ms) {
+        (Some(asked), Some(maker)) if asked > maker => {
+            let left = maker.saturating_sub(now_ms) / 1_000;
+            let message = format!(
+                "outlives your token, which expires in {left} s, at {maker} ms since 1970; ask for less"
+            );
+            Err(Failure::invalid("lifetime_seconds", message))
+        }
+        (asked, maker) => Ok(asked.or(maker)),
+    }
 }
 
 fn may_grant(own: &[Scope], wanted: Scope) -> bool {
@@ -65,4 +84,28 @@ pub async fn authenticate(db: &Db, token: &str) -> Outcome<Option<Account>> {
         return Ok(None);
     }
     store::find(db, Sha256::of(token.as_bytes()), now_ms()).await
+}
+
+/// Whether the token is still neither revoked nor expired: for connections, which outlive the check at their door.
+pub async fn stands(db: &Db, id: TokenId) -> Outcome<bool> {
+    store::stands(db, id, now_ms()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_outlives_its_maker() {
+        assert_eq!(expiry(1_000, Some(60), None).unwrap(), Some(61_000));
+        assert_eq!(expiry(1_000, None, None).unwrap(), None);
+        assert_eq!(expiry(1_000, None, Some(9_000)).unwrap(), Some(9_000), "inherited");
+        assert_eq!(expiry(1_000, Some(60), Some(61_000)).unwrap(), Some(61_000));
+        let Err(Failure::Problem(problem)) = expiry(1_000, Some(60), Some(60_999)) else {
+            panic!("admitted")
+        };
+        let fault = problem.faults.first().unwrap();
+        assert_eq!(fault.field, "lifetime_seconds");
+        assert!(fault.message.contains("in 59 s") && fault.message.contains("60999"), "{}", fault.message);
+    }
 }

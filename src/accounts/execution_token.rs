@@ -1,5 +1,6 @@
 //! The token that a container agent gets with a lease: `pbx_<claims>.<HMAC-SHA256 of the claims>`, both base64url
-//! (RFC 2104, RFC 4648 §5). It opens what belongs to one execution, under one generation, for a few minutes.
+//! (RFC 2104, RFC 4648 §5). It opens what belongs to one execution, under one generation, for a few
+//! minutes. That the generation is still the present one is asked where it is used.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -59,8 +60,10 @@ pub fn verify(key: &[u8], token: &str, now_ms: u64) -> Outcome<Option<Claims>> {
     if mac(key, payload)?.verify_slice(&signature).is_err() {
         return Ok(None);
     }
-    let claims =
-        BASE64_URL_SAFE_NO_PAD.decode(payload).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let claims = BASE64_URL_SAFE_NO_PAD
+        .decode(payload)
+        .ok()
+        .and_then(|json| serde_json::from_str(str::from_utf8(&json).ok()?).ok());
     Ok(claims.filter(|claims: &Claims| claims.expires_at_ms > now_ms))
 }
 

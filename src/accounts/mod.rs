@@ -16,6 +16,8 @@ pub struct Account {
     pub token_id: TokenId,
     pub owner_id: OwnerId,
     pub scopes: Vec<Scope>,
+    /// None: until revoked.
+    pub expires_at_ms: Option<u64>,
     /// To the minute.
     pub last_used_at_ms: Option<u64>,
 }

@@ -24,17 +24,27 @@ pub const REVOKE: &str = "UPDATE access_tokens SET revoked_at_ms = coalesce(revo
   WHERE id = ?1 AND owner_id = ?2";
 
 pub const FIND: &str = "SELECT json_object('token_id', id, 'owner_id', owner_id, 'scopes', json(scopes),
-    'last_used_at_ms', last_used_at_ms) AS record
+    'expires_at_ms', expires_at_ms, 'last_used_at_ms', last_used_at_ms) AS record
   FROM access_tokens
   WHERE token_sha256 = ?1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?2)";
+
+/// Whether a token is neither revoked nor expired.
+pub const STANDS: &str = "SELECT '1' AS record FROM access_tokens
+  WHERE id = ?1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?2)";
 
 /// To the minute, so that a busy token is not a row written per request.
 pub const TOUCH: &str = "UPDATE access_tokens SET last_used_at_ms = ?2
   WHERE id = ?1 AND (last_used_at_ms IS NULL OR last_used_at_ms < ?2 - 60000)";
 
 #[cfg(test)]
-pub const STATEMENTS: &[(&str, &str)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("REVOKE", REVOKE), ("FIND", FIND), ("TOUCH", TOUCH)];
+pub const STATEMENTS: &[(&str, &str)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("REVOKE", REVOKE),
+    ("FIND", FIND),
+    ("STANDS", STANDS),
+    ("TOUCH", TOUCH),
+];
 
 pub async fn insert(db: &Db, token: &AccessToken, sha256: Sha256) -> Outcome<()> {
     let scopes = serde_json::to_string(&token.scopes)
@@ -61,6 +71,10 @@ pub async fn revoke(db: &Db, owner_id: OwnerId, id: TokenId, now_ms: u64) -> Out
 
 pub async fn find(db: &Db, sha256: Sha256, now_ms: u64) -> Outcome<Option<Account>> {
     db.typed(FIND, args![sha256.to_string(), now_ms]).await
+}
+
+pub async fn stands(db: &Db, id: TokenId, now_ms: u64) -> Outcome<bool> {
+    Ok(db.record(STANDS, args![id.to_string(), now_ms]).await?.is_some())
 }
 
 pub fn is_touched(account: &Account, now_ms: u64) -> bool {

@@ -15,9 +15,13 @@ use crate::executions;
 use crate::platform::d1::Db;
 use crate::platform::failure::{Failure, Outcome};
 
-/// Where an artifact's content is in R2.
+/// Where an execution's artifacts are in R2.
+pub fn prefix(execution_id: ExecutionId) -> String {
+    format!("artifacts/{execution_id}/")
+}
+
 fn key(execution_id: ExecutionId, id: ArtifactId) -> String {
-    format!("artifacts/{execution_id}/{id}")
+    format!("{}{id}", prefix(execution_id))
 }
 
 pub async fn list_artifacts(

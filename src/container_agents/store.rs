@@ -15,17 +15,20 @@ macro_rules! record {
         "json_object('id', id, 'owner_id', owner_id, 'name', name, 'state', state, 'version', version,
           'capacity', capacity, 'running', (SELECT count(*) FROM executions
             WHERE container_agent_id = container_agents.id AND executions.state IN ('leased', 'running')),
-          'sandbox_tier', sandbox_tier, 'shared', json(iif(shared, 'true', 'false')),
+          'sandbox_tier', sandbox_tier, 'memory_mb_max', memory_mb_max, 'cpu_cores_max', cpu_cores_max,
+          'shared', json(iif(shared, 'true', 'false')),
           'connected_at_ms', connected_at_ms, 'disconnected_at_ms', disconnected_at_ms)"
     };
 }
 
 /// A name comes back as the machine it was.
 pub const CONNECT: &str = "INSERT INTO container_agents
-  (id, owner_id, name, state, version, capacity, sandbox_tier, shared, connected_at_ms)
-  VALUES (?1, ?2, ?3, 'connected', ?4, ?5, ?6, ?7, ?8)
+  (id, owner_id, name, state, version, capacity, sandbox_tier, memory_mb_max, cpu_cores_max, shared,
+   connected_at_ms)
+  VALUES (?1, ?2, ?3, 'connected', ?4, ?5, ?6, ?7, ?8, ?9, ?10)
   ON CONFLICT (owner_id, name) DO UPDATE SET state = 'connected', version = excluded.version,
     capacity = excluded.capacity, sandbox_tier = excluded.sandbox_tier, shared = excluded.shared,
+    memory_mb_max = excluded.memory_mb_max, cpu_cores_max = excluded.cpu_cores_max,
     connected_at_ms = excluded.connected_at_ms, disconnected_at_ms = NULL
   RETURNING json_quote(id) AS record";
 
@@ -58,6 +61,8 @@ pub async fn connect(
         hello.version.as_str(),
         hello.capacity,
         hello.sandbox_tier.as_str(),
+        hello.memory_mb_max,
+        hello.cpu_cores_max,
         shared,
         now_ms,
     ];

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::dispatch::Lease;
-use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId};
+use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId, TokenId};
 
 /// An execution that waits for a container agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Queued {
     pub priority: u8,
     /// The weakest sandbox that will do.
     pub sandbox_tier: SandboxTier,
+    /// What its sandbox needs of a machine.
+    pub memory_mb: u32,
+    pub cpu_cores: f64,
     /// The newest lease so far; 0 before the first.
     pub generation: u32,
     pub lost_count: u32,
@@ -28,7 +31,7 @@ pub enum DispatchCommand {
     Enqueue { queued: Queued },
     /// Answers nothing. Out of the queue, or the container agent is told to stop it.
     Stop { execution_id: ExecutionId, reason: String },
-    /// Answers the place in the queue, 1 is next; none where it does not wait.
+    /// Answers the place among its owner's own, 1 is next; none where it does not wait.
     QueuePosition { execution_id: ExecutionId },
     /// The terminal event is stored: the lease is free. Answers nothing.
     Ended { lease: Lease },
@@ -36,6 +39,8 @@ pub enum DispatchCommand {
     Drain { container_agent_id: ContainerAgentId },
     /// Answers those of these executions that are neither queued nor leased.
     Unknown { executions: Vec<ExecutionId> },
-    /// Upgrades to a container agent's WebSocket.
-    Connect { owner_id: OwnerId, shared: bool },
+    /// Upgrades to a container agent's WebSocket. The token has been checked.
+    Connect { owner_id: OwnerId, shared: bool, token_id: TokenId, token_expires_at_ms: Option<u64> },
+    /// Answers nothing. Connections opened with this token check it again with their next heartbeat.
+    TokenRevoked { token_id: TokenId },
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::dispatch::ToContainerAgent;
-use shared_contracts::ids::{ContainerAgentId, OwnerId};
+use shared_contracts::ids::{ContainerAgentId, OwnerId, TokenId};
+use shared_contracts::limits::CONNECTION_TOKEN_CHECK_SECONDS;
 use worker::WebSocket;
 
 use crate::platform::failure::Outcome;
@@ -13,7 +14,27 @@ use crate::platform::failure::Outcome;
 pub struct Connection {
     pub owner_id: OwnerId,
     pub shared: bool,
+    pub token: Token,
     pub agent: Option<Agent>,
+}
+
+/// The access token that opened it: a connection does not outlive it for long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Token {
+    pub id: TokenId,
+    /// None: until revoked.
+    pub expires_at_ms: Option<u64>,
+    pub checked_at_ms: u64,
+}
+
+impl Token {
+    pub fn has_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.has_expired(now_ms) || self.checked_at_ms + CONNECTION_TOKEN_CHECK_SECONDS * 1_000 < now_ms
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +43,8 @@ pub struct Agent {
     pub name: String,
     pub capacity: u32,
     pub sandbox_tier: SandboxTier,
+    pub memory_mb_max: u32,
+    pub cpu_cores_max: f64,
     pub draining: bool,
 }
 

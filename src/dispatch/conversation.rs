@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use garde::Validate;
 use shared_contracts::dispatch::{
-    FromContainerAgent, Hello, Lease, PROTOCOL_VERSION_MIN, RenewedToken, ToContainerAgent, close,
+    FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION_MIN, RenewedToken, ToContainerAgent,
+    close,
 };
 use shared_contracts::ids::{ContainerAgentId, ExecutionId};
 use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS};
@@ -13,8 +14,10 @@ use worker::WebSocket;
 
 use super::connection::{self, Agent, Connection};
 use super::lease;
-use super::ledger::{Entry, EntryState};
+use super::ledger::Entry;
 use super::object::{Dispatcher, RETRY_MS};
+use super::queue::Offer;
+use crate::accounts::access_tokens;
 use crate::accounts::execution_token::{self, Claims};
 use crate::bindings::Bindings;
 use crate::container_agents::store as agents;
@@ -46,18 +49,16 @@ impl Dispatcher {
             FromContainerAgent::Hello(_) => Err(Failure::malformed("There was a hello already")),
             FromContainerAgent::Accept { execution_id } => self.accepted(socket, &agent, execution_id).await,
             FromContainerAgent::Decline { execution_id, .. } => {
-                let ledger = self.ledger()?;
-                let entry = ledger.entry(execution_id)?.filter(|entry| entry.state == EntryState::Offered);
-                if entry.is_some_and(|entry| entry.is_held_by(agent.id)) {
-                    ledger.withdraw(execution_id, Some(agent.id))?;
-                }
+                self.ledger()?.withdraw(&Offer { execution_id, container_agent_id: agent.id })?;
                 // Not offered again at once, which would ask the same machine in a circle.
                 self.wake_at(now_ms() + OFFER_SECONDS * 1_000).await
             }
-            FromContainerAgent::Heartbeat { leases } => self.heartbeat(socket, &agent, &leases).await,
+            FromContainerAgent::Heartbeat { leases } => {
+                self.heartbeat(socket, connection, &agent, &leases).await
+            }
             FromContainerAgent::Abandon { lease, reason } => {
                 let entry = self.ledger()?.entry(lease.execution_id)?;
-                match entry.filter(|entry| entry.lease() == Some(lease) && entry.is_held_by(agent.id)) {
+                match entry.filter(|entry| entry.lease() == Some(lease) && entry.holder() == Some(agent.id)) {
                     Some(entry) => {
                         self.lost(&entry, &format!("Container agent {}: {reason}", agent.name)).await
                     }
@@ -100,8 +101,9 @@ impl Dispatcher {
             connection::keep(&older, &Connection { agent: None, ..connection.clone() })?;
             let _ = older.close(Some(close::REPLACED), Some("Another connection has this name now"));
         }
-        let Hello { name, capacity, sandbox_tier, leases, .. } = hello;
-        connection.agent = Some(Agent { id, name, capacity, sandbox_tier, draining: false });
+        let Hello { name, capacity, sandbox_tier, memory_mb_max, cpu_cores_max, leases, .. } = hello;
+        connection.agent =
+            Some(Agent { id, name, capacity, sandbox_tier, memory_mb_max, cpu_cores_max, draining: false });
         connection::keep(socket, &connection)?;
         let gone = self.renew(id, &leases)?;
         connection::send(
@@ -123,12 +125,21 @@ impl Dispatcher {
         let (standing, gone): (Vec<Lease>, Vec<Lease>) =
             leases.iter().partition(|lease| held.contains(lease));
         for lease in standing {
-            ledger.renew(lease, now_ms() + LEASE_SECONDS * 1_000)?;
+            ledger.extend(lease, now_ms() + LEASE_SECONDS * 1_000)?;
         }
         Ok(gone)
     }
 
-    async fn heartbeat(&self, socket: &WebSocket, agent: &Agent, leases: &[Lease]) -> Outcome<()> {
+    async fn heartbeat(
+        &self,
+        socket: &WebSocket,
+        connection: Connection,
+        agent: &Agent,
+        leases: &[Lease],
+    ) -> Outcome<()> {
+        if !self.token_stands(socket, connection).await? {
+            return Ok(());
+        }
         let gone = self.renew(agent.id, leases)?;
         let key = Bindings::open(self.env.clone())?.signing_key()?;
         let mut renewed = Vec::new();
@@ -146,11 +157,40 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Looks its token up again, if that is due. A connection whose token is revoked or expired ends here; its leases
+    /// are renewed no more, and so are lost in their time.
+    async fn token_stands(&self, socket: &WebSocket, mut connection: Connection) -> Outcome<bool> {
+        let now_ms = now_ms();
+        if !connection.token.is_due(now_ms) {
+            return Ok(true);
+        }
+        // Before the answer: a revocation that comes meanwhile makes it due again.
+        connection.token.checked_at_ms = now_ms;
+        connection::keep(socket, &connection)?;
+        if !connection.token.has_expired(now_ms) {
+            let db = Bindings::open(self.env.clone())?.db;
+            match access_tokens::stands(&db, connection.token.id).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(failure) => {
+                    // Machines do not lose their work because D1 does not answer; the next check asks again.
+                    failure.log("container agent's token");
+                    return Ok(true);
+                }
+            }
+        }
+        self.disconnected(socket).await;
+        // Nothing is offered to it from now on, even if it leaves the close unanswered.
+        connection::keep(socket, &Connection { agent: None, ..connection })?;
+        let reason = "Its access token was revoked or has expired; start it again with another one";
+        socket.close(Some(close::TOKEN), Some(reason))?;
+        Ok(false)
+    }
+
     async fn accepted(&self, socket: &WebSocket, agent: &Agent, execution_id: ExecutionId) -> Outcome<()> {
         let ledger = self.ledger()?;
-        let offered = ledger
-            .entry(execution_id)?
-            .filter(|entry| entry.state == EntryState::Offered && entry.is_held_by(agent.id));
+        let offer = Offer { execution_id, container_agent_id: agent.id };
+        let offered = ledger.entry(execution_id)?.filter(|entry| entry.offer().as_ref() == Some(&offer));
         let Some(entry) = offered else {
             connection::send(socket, &ToContainerAgent::Withdrawn { execution_id });
             return Ok(());
@@ -158,15 +198,13 @@ impl Dispatcher {
         let mut queued = entry.queued()?;
         let lease = Lease { execution_id, generation: queued.generation + 1 };
         queued.generation = lease.generation;
-        ledger.lease(&queued, now_ms() + LEASE_SECONDS * 1_000)?;
+        ledger.lease(&offer, &queued, now_ms() + LEASE_SECONDS * 1_000)?;
         match lease::grant(&self.env, lease, agent).await {
-            Ok(Some(leased)) => {
-                connection::send(socket, &ToContainerAgent::Leased(Box::new(leased)));
-                self.set_alarm().await
-            }
+            Ok(Some(leased)) => self.granted(socket, leased).await,
             Ok(None) => {
                 // Stopped, or ended: where it was stopped and has no end yet, this is it.
-                self.end_unleased(&queued, "Stopped by its owner").await?;
+                self.end(&queued, "Stopped by its owner").await?;
+                ledger.forget(lease)?;
                 connection::send(socket, &ToContainerAgent::Withdrawn { execution_id });
                 self.offer_work().await
             }
@@ -174,10 +212,29 @@ impl Dispatcher {
                 failure.log("lease");
                 connection::send(socket, &ToContainerAgent::Withdrawn { execution_id });
                 // No machine lost it, nothing ran: it waits again, and the next lease has the next generation.
-                ledger.withdraw(execution_id, None)?;
+                ledger.requeue(lease, &queued)?;
                 self.wake_at(now_ms() + RETRY_MS).await
             }
         }
+    }
+
+    /// Looks again: while D1 and the hub agreed, the lease may have been lost, or its execution stopped, and what the
+    /// container agent was told about a lease that it did not have yet is not known to it.
+    async fn granted(&self, socket: &WebSocket, leased: LeasedExecution) -> Outcome<()> {
+        let lease = leased.lease;
+        let entry = self.ledger()?.entry(lease.execution_id)?;
+        match entry.filter(|entry| entry.lease() == Some(lease)) {
+            Some(entry) => {
+                connection::send(socket, &ToContainerAgent::Leased(Box::new(leased)));
+                if let Some(reason) = entry.stop_reason {
+                    connection::send(socket, &ToContainerAgent::Cancel { lease, reason });
+                }
+            }
+            None => {
+                connection::send(socket, &ToContainerAgent::Withdrawn { execution_id: lease.execution_id });
+            }
+        }
+        self.set_alarm().await
     }
 
     pub(super) async fn draining(&self, socket: &WebSocket) -> Outcome<()> {

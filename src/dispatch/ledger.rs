@@ -1,41 +1,24 @@
-//! The Dispatcher's own SQLite: what waits, what is on offer, what is leased, until when.
+//! What waits, what is on offer, what is leased, until when: the Dispatcher's own SQLite.
+//!
+//! A move says on what it was decided: on an [`Offer`] or a [`Lease`], not on an execution alone. So what was decided
+//! before an await and comes after it changes nothing where another move came first; the answer says which.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
+use worker::{SqlStorage, SqlStorageValue};
 
 use super::commands::Queued;
-use super::queue::{Offer, Share, Waiting};
+use super::queue::{LOOKED_AT_PER_OWNER, Offer, Share, Waiting};
+use super::statements::*;
 use crate::platform::failure::{Failure, Outcome};
-use crate::platform::sql::{Sql, number};
+use crate::platform::sql::{Engine, Sql, number};
 use crate::sql_args;
 
-/// `queued` holds the whole [`Queued`] as JSON: it comes back whole when a lease is lost. An execution is in one
-/// row from its queueing to its end; `generation` is set while it is leased.
-const SCHEMA: &str = "
-  CREATE TABLE IF NOT EXISTS executions (
-    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
-    execution_id TEXT NOT NULL UNIQUE,
-    owner_id TEXT NOT NULL,
-    priority INTEGER NOT NULL,
-    queued TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'offered', 'leased')),
-    container_agent_id TEXT,
-    declined_by TEXT,
-    generation INTEGER,
-    stop_reason TEXT,
-    -- When an offer or a lease runs out.
-    expires_at_ms INTEGER
-  );
-  CREATE INDEX IF NOT EXISTS executions_by_expiry ON executions (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS executions_by_agent ON executions (container_agent_id)
-    WHERE container_agent_id IS NOT NULL;
-  CREATE TABLE IF NOT EXISTS turns (owner_id TEXT PRIMARY KEY, turn INTEGER NOT NULL);";
-
-pub struct Ledger {
-    sql: Sql,
+pub struct Ledger<E = SqlStorage> {
+    sql: Sql<E>,
 }
 
 /// One execution's row.
@@ -43,26 +26,28 @@ pub struct Ledger {
 pub struct Entry {
     pub execution_id: ExecutionId,
     queued: String,
-    pub state: EntryState,
-    pub container_agent_id: Option<ContainerAgentId>,
-    pub generation: Option<u32>,
+    state: EntryState,
+    container_agent_id: Option<ContainerAgentId>,
+    generation: Option<u32>,
     pub stop_reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EntryState {
+enum EntryState {
     Waiting,
     Offered,
     Leased,
 }
 
-const ENTRY: &str =
-    "SELECT execution_id, queued, state, container_agent_id, generation, stop_reason FROM executions";
-
 impl Entry {
     pub fn queued(&self) -> Outcome<Queued> {
         serde_json::from_str(&self.queued).map_err(|error| Failure::internal("a queued execution", error))
+    }
+
+    pub fn offer(&self) -> Option<Offer> {
+        let container_agent_id = self.container_agent_id.filter(|_| self.state == EntryState::Offered)?;
+        Some(Offer { execution_id: self.execution_id, container_agent_id })
     }
 
     pub fn lease(&self) -> Option<Lease> {
@@ -70,196 +55,172 @@ impl Entry {
         Some(Lease { execution_id: self.execution_id, generation })
     }
 
-    pub fn is_held_by(&self, agent: ContainerAgentId) -> bool {
-        self.container_agent_id == Some(agent)
+    /// The container agent that it is offered to, or leased by.
+    pub fn holder(&self) -> Option<ContainerAgentId> {
+        self.container_agent_id
     }
-}
-
-#[derive(Deserialize)]
-struct WaitingRow {
-    arrival: u64,
-    queued: String,
-    declined_by: Option<ContainerAgentId>,
 }
 
 #[derive(Deserialize)]
 struct ShareRow {
     owner_id: OwnerId,
     active: u32,
-    turn: u64,
+    last_turn: u64,
 }
 
 #[derive(Deserialize)]
-struct Count {
-    count: u32,
-}
-
-#[derive(Deserialize)]
-struct Expiry {
-    at_ms: Option<f64>,
+struct Number {
+    number: Option<f64>,
 }
 
 fn json(queued: &Queued) -> Outcome<String> {
     serde_json::to_string(queued).map_err(|error| Failure::internal("writing a row", error))
 }
 
-impl Ledger {
-    pub fn open(sql: Sql) -> Outcome<Self> {
+impl<E: Engine> Ledger<E> {
+    pub fn open(sql: Sql<E>) -> Outcome<Self> {
         sql.run(SCHEMA, Vec::new())?;
         Ok(Self { sql })
     }
 
+    /// Whether the row was still as the move expects it.
+    fn moves(&self, sql: &str, args: Vec<SqlStorageValue>) -> Outcome<bool> {
+        Ok(self.sql.changed(sql, args)? > 0)
+    }
+
+    fn number(&self, sql: &str, args: Vec<SqlStorageValue>) -> Outcome<Option<u64>> {
+        let row: Option<Number> = self.sql.first(sql, args)?;
+        Ok(row.and_then(|row| row.number).map(|number| number as u64))
+    }
+
+    // What is so.
+
+    pub fn entry(&self, id: ExecutionId) -> Outcome<Option<Entry>> {
+        self.sql.first(ENTRY, sql_args![id.to_string()])
+    }
+
+    pub fn held_by(&self, agent: ContainerAgentId) -> Outcome<Vec<Entry>> {
+        self.sql.rows(HELD_BY, sql_args![agent.to_string()])
+    }
+
+    pub fn held_count(&self, agent: ContainerAgentId) -> Outcome<u32> {
+        let count = self.number(HELD_COUNT, sql_args![agent.to_string()])?;
+        Ok(count.and_then(|count| count.try_into().ok()).unwrap_or(0))
+    }
+
+    /// The one that is overdue the longest.
+    pub fn expired(&self, now_ms: u64) -> Outcome<Option<Entry>> {
+        self.sql.first(EXPIRED, sql_args![number(now_ms)])
+    }
+
+    pub fn next_expiry_ms(&self) -> Outcome<Option<u64>> {
+        self.number(NEXT_EXPIRY, Vec::new())
+    }
+
+    /// Every owner that has something waiting.
+    pub fn shares(&self) -> Outcome<HashMap<OwnerId, Share>> {
+        let rows: Vec<ShareRow> = self.sql.rows(SHARES, Vec::new())?;
+        let share = |ShareRow { owner_id, active, last_turn }| (owner_id, Share { active, last_turn });
+        Ok(rows.into_iter().map(share).collect())
+    }
+
+    /// The first of what each of these owners has waiting.
+    pub fn waiting(&self, owners: impl Iterator<Item = OwnerId>) -> Outcome<Vec<Waiting>> {
+        let mut waiting = Vec::new();
+        for owner_id in owners {
+            let args = sql_args![owner_id.to_string(), number(LOOKED_AT_PER_OWNER)];
+            waiting.extend(self.sql.rows::<Waiting>(WAITING, args)?);
+        }
+        Ok(waiting)
+    }
+
+    /// Among its owner's own: 1 is next.
+    pub fn position(&self, id: ExecutionId) -> Outcome<Option<u64>> {
+        self.number(POSITION, sql_args![id.to_string()])
+    }
+
+    // Moves.
+
     pub fn enqueue(&self, queued: &Queued) -> Outcome<()> {
         self.sql.run(
-            "INSERT INTO executions (execution_id, owner_id, priority, queued, state) VALUES (?, ?, ?, ?, 'waiting')
-             ON CONFLICT (execution_id) DO NOTHING",
+            ENQUEUE,
             sql_args![
                 queued.execution_id.to_string(),
+                json(queued)?,
                 queued.owner_id.to_string(),
                 number(queued.priority.into()),
-                json(queued)?
+                queued.sandbox_tier.as_str(),
+                number(queued.memory_mb.into()),
+                queued.cpu_cores,
+                number(queued.owner_concurrency.into()),
             ],
         )
     }
 
-    pub fn entry(&self, id: ExecutionId) -> Outcome<Option<Entry>> {
-        self.sql.first(&format!("{ENTRY} WHERE execution_id = ?"), sql_args![id.to_string()])
+    pub fn offer(&self, offer: &Offer, expires_at_ms: u64) -> Outcome<bool> {
+        let id = offer.execution_id.to_string();
+        let args = sql_args![offer.container_agent_id.to_string(), number(expires_at_ms), id.as_str()];
+        let is_made = self.moves(OFFER, args)?;
+        if is_made {
+            self.sql.run(TAKE_TURN, sql_args![id])?;
+        }
+        Ok(is_made)
     }
 
-    pub fn held_by(&self, agent: ContainerAgentId) -> Outcome<Vec<Entry>> {
-        self.sql.rows(&format!("{ENTRY} WHERE container_agent_id = ?"), sql_args![agent.to_string()])
+    /// Declined, or not answered: back into the queue, at its old place.
+    pub fn withdraw(&self, offer: &Offer) -> Outcome<bool> {
+        let args = sql_args![offer.execution_id.to_string(), offer.container_agent_id.to_string()];
+        self.moves(WITHDRAW, args)
     }
 
-    pub fn expired(&self, now_ms: u64) -> Outcome<Vec<Entry>> {
-        self.sql.rows(&format!("{ENTRY} WHERE expires_at_ms <= ? LIMIT 100"), sql_args![number(now_ms)])
-    }
-
-    pub fn next_expiry_ms(&self) -> Outcome<Option<u64>> {
-        let row: Option<Expiry> = self.sql.first(
-            "SELECT min(expires_at_ms) AS at_ms FROM executions WHERE expires_at_ms IS NOT NULL",
-            Vec::new(),
-        )?;
-        Ok(row.and_then(|row| row.at_ms).map(|at_ms| at_ms as u64))
-    }
-
-    pub fn forget(&self, id: ExecutionId) -> Outcome<()> {
-        self.sql.run("DELETE FROM executions WHERE execution_id = ?", sql_args![id.to_string()])
-    }
-
-    pub fn offer(&self, offer: &Offer, expires_at_ms: u64) -> Outcome<()> {
-        let (agent, id) = (offer.container_agent_id.to_string(), offer.execution_id.to_string());
-        self.sql.run(
-            "UPDATE executions SET state = 'offered', container_agent_id = ?, expires_at_ms = ?
-             WHERE execution_id = ? AND state = 'waiting'",
-            sql_args![agent, number(expires_at_ms), id.as_str()],
-        )?;
-        self.sql.run(
-            "INSERT INTO turns (owner_id, turn)
-             SELECT owner_id, 1 + (SELECT coalesce(max(turn), 0) FROM turns) FROM executions WHERE execution_id = ?
-             ON CONFLICT (owner_id) DO UPDATE SET turn = excluded.turn",
-            sql_args![id],
-        )
-    }
-
-    /// Back into the queue, at its old place.
-    pub fn withdraw(&self, id: ExecutionId, declined_by: Option<ContainerAgentId>) -> Outcome<()> {
-        self.sql.run(
-            // What was to be stopped meanwhile does not wait: it is due at once.
-            "UPDATE executions SET state = 'waiting', container_agent_id = NULL, declined_by = ?, generation = NULL,
-             expires_at_ms = CASE WHEN stop_reason IS NULL THEN NULL ELSE 1 END WHERE execution_id = ?",
-            sql_args![declined_by.map(|id| id.to_string()), id.to_string()],
-        )
-    }
-
-    /// An offer becomes a lease. `queued` carries the generation, which stays spent whatever becomes of the lease.
-    pub fn lease(&self, queued: &Queued, expires_at_ms: u64) -> Outcome<()> {
-        self.sql.run(
-            "UPDATE executions SET state = 'leased', queued = ?, generation = ?, expires_at_ms = ?
-             WHERE execution_id = ?",
+    /// The offer becomes a lease. `queued` carries the generation, which stays spent whatever becomes of the lease.
+    pub fn lease(&self, offer: &Offer, queued: &Queued, expires_at_ms: u64) -> Outcome<bool> {
+        self.moves(
+            LEASE,
             sql_args![
                 json(queued)?,
                 number(queued.generation.into()),
                 number(expires_at_ms),
-                queued.execution_id.to_string()
+                offer.execution_id.to_string(),
+                offer.container_agent_id.to_string(),
             ],
         )
     }
 
-    pub fn renew(&self, lease: Lease, expires_at_ms: u64) -> Outcome<()> {
-        self.sql.run(
-            "UPDATE executions SET expires_at_ms = ? WHERE execution_id = ? AND generation = ?",
-            sql_args![number(expires_at_ms), lease.execution_id.to_string(), number(lease.generation.into())],
-        )
+    /// A heartbeat renews it; a loss, which takes longer than one event, is not begun again before this.
+    pub fn extend(&self, lease: Lease, until_ms: u64) -> Outcome<bool> {
+        let args =
+            sql_args![number(until_ms), lease.execution_id.to_string(), number(lease.generation.into())];
+        self.moves(EXTEND, args)
     }
 
-    /// A loss takes longer than one event: it is not begun again before this.
-    pub fn postpone(&self, id: ExecutionId, until_ms: u64) -> Outcome<()> {
-        self.sql.run(
-            "UPDATE executions SET expires_at_ms = ? WHERE execution_id = ?",
-            sql_args![number(until_ms), id.to_string()],
-        )
+    /// The lease came to nothing: its execution waits as it is now, at its old place.
+    pub fn requeue(&self, lease: Lease, queued: &Queued) -> Outcome<bool> {
+        let args = sql_args![json(queued)?, lease.execution_id.to_string(), number(lease.generation.into())];
+        self.moves(REQUEUE, args)
     }
 
-    /// As it waits after a loss: what it is now, at its old place.
-    pub fn requeue(&self, queued: &Queued) -> Outcome<()> {
-        self.sql.run(
-            "UPDATE executions SET queued = ? WHERE execution_id = ?",
-            sql_args![json(queued)?, queued.execution_id.to_string()],
-        )?;
-        self.withdraw(queued.execution_id, None)
+    pub fn stop_leased(&self, lease: Lease, reason: &str) -> Outcome<bool> {
+        let args = sql_args![reason, lease.execution_id.to_string(), number(lease.generation.into())];
+        self.moves(STOP_LEASED, args)
     }
 
-    pub fn stop(&self, id: ExecutionId, reason: &str) -> Outcome<()> {
-        self.sql.run(
-            "UPDATE executions SET stop_reason = ? WHERE execution_id = ?",
-            sql_args![reason, id.to_string()],
-        )
+    pub fn forget(&self, lease: Lease) -> Outcome<bool> {
+        self.moves(FORGET, sql_args![lease.execution_id.to_string(), number(lease.generation.into())])
     }
 
-    pub fn waiting(&self) -> Outcome<Vec<Waiting>> {
-        let rows: Vec<WaitingRow> = self.sql.rows(
-            "SELECT arrival, queued, declined_by FROM executions
-             WHERE state = 'waiting' AND stop_reason IS NULL ORDER BY arrival",
-            Vec::new(),
-        )?;
-        rows.into_iter()
-            .map(|row| {
-                let queued: Queued = serde_json::from_str(&row.queued)
-                    .map_err(|error| Failure::internal("a queued execution", error))?;
-                Ok(Waiting {
-                    execution_id: queued.execution_id,
-                    owner_id: queued.owner_id,
-                    priority: queued.priority,
-                    sandbox_tier: queued.sandbox_tier,
-                    owner_concurrency: queued.owner_concurrency,
-                    arrival: row.arrival,
-                    declined_by: row.declined_by,
-                })
-            })
-            .collect()
+    /// This lease's terminal event is stored.
+    pub fn forget_ended(&self, lease: Lease) -> Outcome<bool> {
+        self.moves(FORGET_ENDED, sql_args![lease.execution_id.to_string(), number(lease.generation.into())])
     }
 
-    pub fn shares(&self) -> Outcome<HashMap<OwnerId, Share>> {
-        let rows: Vec<ShareRow> = self.sql.rows(
-            "SELECT owner_id, (SELECT count(*) FROM executions
-               WHERE executions.owner_id = turns.owner_id AND state <> 'waiting') AS active, turn FROM turns",
-            Vec::new(),
-        )?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.owner_id, Share { active: row.active, last_turn: row.turn }))
-            .collect())
+    /// No lease: whatever offer there is, is withdrawn, and none follows. It is due again at this time, unless it is
+    /// forgotten before.
+    pub fn stop_unleased(&self, id: ExecutionId, reason: &str, until_ms: u64) -> Outcome<bool> {
+        self.moves(STOP_UNLEASED, sql_args![reason, number(until_ms), id.to_string()])
     }
 
-    /// 1 is next: before it go higher priorities, and older ones of its own.
-    pub fn position(&self, id: ExecutionId) -> Outcome<Option<u32>> {
-        let row: Option<Count> = self.sql.first(
-            "SELECT 1 + (SELECT count(*) FROM executions AS other WHERE other.state <> 'leased'
-               AND (other.priority > mine.priority
-                 OR (other.priority = mine.priority AND other.arrival < mine.arrival))) AS count
-             FROM executions AS mine WHERE execution_id = ? AND state <> 'leased'",
-            sql_args![id.to_string()],
-        )?;
-        Ok(row.map(|row| row.count))
+    pub fn forget_stopped(&self, id: ExecutionId) -> Outcome<bool> {
+        self.moves(FORGET_STOPPED, sql_args![id.to_string()])
     }
 }

@@ -6,7 +6,7 @@
 //!     └──────── lost, at most twice ────────┘   (the third time: failed)
 //! ```
 //! One [`object::Dispatcher`] owns the queue and the leases. [`queue`] holds the rule of who is next, [`ledger`]
-//! the SQL of the object, [`lease`] and [`loss`] the two moves that reach beyond it.
+//! what is so and its guarded moves ([`statements`] their SQL), [`lease`] and [`loss`] the two moves that reach beyond it.
 
 pub mod commands;
 pub mod connection;
@@ -16,3 +16,4 @@ pub mod ledger;
 pub mod loss;
 pub mod object;
 pub mod queue;
+pub mod statements;

@@ -1,21 +1,22 @@
 //! `Dispatcher`: the queue, the leases, and the connected container agents.
 //!
 //! Every event changes the ledger first, without an await, and only then reaches beyond: so whatever fails in
-//! between, the ledger says what is left to do, and the alarm does it.
+//! between, the ledger says what is left to do, and the alarm does it. Events overlap at each await: what follows one
+//! is a move that changes nothing where another came first.
 
 use std::cell::{Cell, OnceCell};
 
 use shared_contracts::dispatch::ToContainerAgent;
-use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
+use shared_contracts::ids::{ContainerAgentId, ExecutionId};
 use shared_contracts::limits::{DISPATCH_MESSAGE_BYTES_MAX, LEASE_SECONDS, OFFER_SECONDS};
 use worker::{
     DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
 };
 
 use super::commands::{DispatchCommand, Queued};
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Token};
 use super::conversation::refuse;
-use super::ledger::{Entry, EntryState, Ledger};
+use super::ledger::{Entry, Ledger};
 use super::loss;
 use super::loss::Aftermath;
 use super::queue::{self, Candidate};
@@ -28,6 +29,8 @@ use crate::platform::sql::Sql;
 
 /// What failed beyond the ledger is tried again after this.
 pub(super) const RETRY_MS: u64 = 5_000;
+/// What more has expired has the next alarm, so that heartbeats are not held up.
+const EXPIRED_PER_ALARM: usize = 100;
 
 #[worker::durable_object]
 pub struct Dispatcher {
@@ -114,10 +117,7 @@ impl Dispatcher {
                 object::answer(&ledger.position(execution_id)?)
             }
             DispatchCommand::Ended { lease } => {
-                let entry = ledger.entry(lease.execution_id)?;
-                if entry.is_some_and(|entry| entry.generation.unwrap_or(0) <= lease.generation) {
-                    ledger.forget(lease.execution_id)?;
-                }
+                ledger.forget_ended(lease)?;
                 self.offer_work().await?;
                 object::answer(&())
             }
@@ -137,14 +137,28 @@ impl Dispatcher {
                 }
                 object::answer(&unknown)
             }
-            DispatchCommand::Connect { owner_id, shared } => self.admit(owner_id, shared),
+            DispatchCommand::Connect { owner_id, shared, token_id, token_expires_at_ms } => {
+                let token =
+                    Token { id: token_id, expires_at_ms: token_expires_at_ms, checked_at_ms: now_ms() };
+                self.admit(Connection { owner_id, shared, token, agent: None })
+            }
+            DispatchCommand::TokenRevoked { token_id } => {
+                for socket in self.state.get_websockets() {
+                    let Some(mut connection) = connection::of(&socket) else { continue };
+                    if connection.token.id == token_id {
+                        connection.token.checked_at_ms = 0;
+                        connection::keep(&socket, &connection)?;
+                    }
+                }
+                object::answer(&())
+            }
         }
     }
 
-    fn admit(&self, owner_id: OwnerId, shared: bool) -> Outcome<Response> {
+    fn admit(&self, connection: Connection) -> Outcome<Response> {
         let pair = WebSocketPair::new()?;
         self.state.accept_web_socket(&pair.server);
-        connection::keep(&pair.server, &Connection { owner_id, shared, agent: None })?;
+        connection::keep(&pair.server, &connection)?;
         Ok(Response::from_websocket(pair.client)?)
     }
 
@@ -158,20 +172,29 @@ impl Dispatcher {
     /// Waiting: it ends here. Leased: its container agent is told, and its terminal event ends it.
     async fn stop(&self, ledger: &Ledger, id: ExecutionId, reason: &str) -> Outcome<()> {
         let Some(entry) = ledger.entry(id)? else { return Ok(()) };
-        ledger.stop(id, reason)?;
         if let Some(lease) = entry.lease() {
-            if let Some(socket) = entry.container_agent_id.and_then(|id| self.socket_of(id)) {
+            ledger.stop_leased(lease, reason)?;
+            if let Some(socket) = entry.holder().and_then(|id| self.socket_of(id)) {
                 connection::send(&socket, &ToContainerAgent::Cancel { lease, reason: reason.to_owned() });
             }
             return Ok(());
         }
-        // If it cannot be ended now, the alarm comes back to it.
-        ledger.postpone(id, now_ms() + RETRY_MS)?;
-        self.set_alarm().await?;
-        self.end_unleased(&entry.queued()?, reason).await
+        self.end_stopped(&entry, reason).await
     }
 
-    pub(super) async fn end_unleased(&self, queued: &Queued, reason: &str) -> Outcome<()> {
+    /// If it cannot be ended now, the alarm comes back to it.
+    async fn end_stopped(&self, entry: &Entry, reason: &str) -> Outcome<()> {
+        let ledger = self.ledger()?;
+        if !ledger.stop_unleased(entry.execution_id, reason, now_ms() + RETRY_MS)? {
+            return Ok(());
+        }
+        self.set_alarm().await?;
+        self.end(&entry.queued()?, reason).await?;
+        ledger.forget_stopped(entry.execution_id).map(drop)
+    }
+
+    /// The hub ends it as cancelled.
+    pub(super) async fn end(&self, queued: &Queued, reason: &str) -> Outcome<()> {
         let Queued { execution_id, project_id, task_id, generation, .. } = *queued;
         let end = HubCommand::End {
             identity: Identity { execution_id, project_id, task_id },
@@ -179,25 +202,29 @@ impl Dispatcher {
             outcome: shared_contracts::executions::Outcome::Cancelled,
             reason: reason.to_owned(),
         };
-        object::call::<()>(&Bindings::open(self.env.clone())?.hub(execution_id)?, &end).await?;
-        self.ledger()?.forget(execution_id)
+        object::call(&Bindings::open(self.env.clone())?.hub(execution_id)?, &end).await
     }
 
     pub(super) async fn lost(&self, entry: &Entry, reason: &str) -> Outcome<()> {
         let ledger = self.ledger()?;
         let Some(lease) = entry.lease() else { return Ok(()) };
-        ledger.postpone(entry.execution_id, now_ms() + RETRY_MS)?;
+        if !ledger.extend(lease, now_ms() + RETRY_MS)? {
+            return Ok(());
+        }
         self.set_alarm().await?;
         match loss::settle(&self.env, entry.queued()?, lease, reason, entry.stop_reason.as_deref()).await? {
-            Aftermath::Waits(queued) => ledger.requeue(&queued)?,
-            Aftermath::Ended => ledger.forget(entry.execution_id)?,
-        }
+            Aftermath::Waits(queued) => ledger.requeue(lease, &queued)?,
+            Aftermath::Ended => ledger.forget(lease)?,
+        };
         self.offer_work().await
     }
 
     /// Offers that nobody took go back into the queue; leases that nobody renewed are lost.
     async fn expire(&self) -> Outcome<()> {
-        for entry in self.ledger()?.expired(now_ms())? {
+        let ledger = self.ledger()?;
+        for _ in 0..EXPIRED_PER_ALARM {
+            // Read when its turn comes: while others were settled it may have been renewed.
+            let Some(entry) = ledger.expired(now_ms())? else { break };
             // One that cannot be settled now does not hold up the others; its alarm comes again.
             if let Err(failure) = self.settle(&entry).await {
                 failure.log("lease expiry");
@@ -207,47 +234,55 @@ impl Dispatcher {
     }
 
     async fn settle(&self, entry: &Entry) -> Outcome<()> {
-        let ledger = self.ledger()?;
-        match (entry.state, &entry.stop_reason) {
-            (EntryState::Leased, _) => {
-                let reason = format!("Its container agent was not heard of for {LEASE_SECONDS} s");
-                self.lost(entry, &reason).await
-            }
-            (EntryState::Offered | EntryState::Waiting, Some(reason)) => {
-                ledger.postpone(entry.execution_id, now_ms() + RETRY_MS)?;
-                self.end_unleased(&entry.queued()?, reason).await
-            }
-            (EntryState::Offered | EntryState::Waiting, None) => {
-                ledger.withdraw(entry.execution_id, entry.container_agent_id)
-            }
+        if entry.lease().is_some() {
+            let reason = format!("Its container agent was not heard of for {LEASE_SECONDS} s");
+            return self.lost(entry, &reason).await;
         }
+        if let Some(offer) = entry.offer() {
+            return self.ledger()?.withdraw(&offer).map(drop);
+        }
+        let reason = entry.stop_reason.as_deref().unwrap_or("Stopped by its owner");
+        self.end_stopped(entry, reason).await
     }
 
     /// Offers what waits to whom has room, then sees to the next expiry.
     pub(super) async fn offer_work(&self) -> Outcome<()> {
         let ledger = self.ledger()?;
-        let waiting = ledger.waiting()?;
-        if !waiting.is_empty() {
-            let mut candidates = Vec::new();
-            for connection in self.state.get_websockets().iter().filter_map(connection::of) {
-                let Some(agent) = connection.agent.filter(|agent| !agent.draining) else { continue };
-                let held = ledger.held_by(agent.id)?.len() as u32;
-                candidates.push(Candidate {
-                    id: agent.id,
-                    owner_id: connection.owner_id,
-                    shared: connection.shared,
-                    sandbox_tier: agent.sandbox_tier,
-                    free: agent.capacity.saturating_sub(held),
-                });
-            }
-            for offer in queue::assign(waiting, candidates, ledger.shares()?) {
-                ledger.offer(&offer, now_ms() + OFFER_SECONDS * 1_000)?;
-                if let Some(socket) = self.socket_of(offer.container_agent_id) {
+        let candidates = self.candidates(ledger)?;
+        // Nobody has room: however much waits, it is not looked at.
+        if !candidates.is_empty() {
+            let shares = ledger.shares()?;
+            let waiting = ledger.waiting(shares.keys().copied())?;
+            for offer in queue::assign(waiting, candidates, shares) {
+                if ledger.offer(&offer, now_ms() + OFFER_SECONDS * 1_000)?
+                    && let Some(socket) = self.socket_of(offer.container_agent_id)
+                {
                     connection::send(&socket, &ToContainerAgent::Offer { execution_id: offer.execution_id });
                 }
             }
         }
         self.set_alarm().await
+    }
+
+    /// Those that have room.
+    fn candidates(&self, ledger: &Ledger) -> Outcome<Vec<Candidate>> {
+        let mut candidates = Vec::new();
+        for connection in self.state.get_websockets().iter().filter_map(connection::of) {
+            let Some(agent) = connection.agent.filter(|agent| !agent.draining) else { continue };
+            let free = agent.capacity.saturating_sub(ledger.held_count(agent.id)?);
+            if free > 0 {
+                candidates.push(Candidate {
+                    id: agent.id,
+                    owner_id: connection.owner_id,
+                    shared: connection.shared,
+                    sandbox_tier: agent.sandbox_tier,
+                    memory_mb_max: agent.memory_mb_max,
+                    cpu_cores_max: agent.cpu_cores_max,
+                    free,
+                });
+            }
+        }
+        Ok(candidates)
     }
 
     pub(super) async fn set_alarm(&self) -> Outcome<()> {

@@ -10,6 +10,10 @@ use serde::Deserialize;
 use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
 
+/// Of each owner's waiting executions only the first so many are looked at, so that a long queue does not make every
+/// event slow. What stands behind them waits for them, even where its machine would be free.
+pub const LOOKED_AT_PER_OWNER: u64 = 200;
+
 /// An execution that waits and is not on offer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Waiting {
@@ -17,6 +21,8 @@ pub struct Waiting {
     pub owner_id: OwnerId,
     pub priority: u8,
     pub sandbox_tier: SandboxTier,
+    pub memory_mb: u32,
+    pub cpu_cores: f64,
     pub owner_concurrency: u32,
     /// Place in the order of arrival.
     pub arrival: u64,
@@ -31,6 +37,9 @@ pub struct Candidate {
     pub owner_id: OwnerId,
     pub shared: bool,
     pub sandbox_tier: SandboxTier,
+    /// The most that it gives one execution.
+    pub memory_mb_max: u32,
+    pub cpu_cores_max: f64,
     /// Capacity less leases and offers.
     pub free: u32,
 }
@@ -40,6 +49,8 @@ impl Candidate {
         self.free > 0
             && (self.shared || self.owner_id == waiting.owner_id)
             && self.sandbox_tier >= waiting.sandbox_tier
+            && self.memory_mb_max >= waiting.memory_mb
+            && self.cpu_cores_max >= waiting.cpu_cores
     }
 }
 
@@ -64,7 +75,7 @@ pub fn assign(
 ) -> Vec<Offer> {
     let mut turn = shares.values().map(|share| share.last_turn).max().unwrap_or(0);
     let mut offers = Vec::new();
-    waiting.sort_by_key(|waiting| waiting.arrival);
+    waiting.sort_unstable_by_key(|waiting| waiting.arrival);
     while let Some(index) = next(&waiting, &candidates, &shares) {
         let chosen = waiting.remove(index);
         let Some(candidate) = roomiest(&chosen, &mut candidates) else { break };
@@ -111,6 +122,8 @@ mod tests {
             owner_id: owner(of),
             priority,
             sandbox_tier: SandboxTier::Limited,
+            memory_mb: 2_048,
+            cpu_cores: 2.0,
             owner_concurrency: 5,
             arrival,
             declined_by: None,
@@ -119,7 +132,9 @@ mod tests {
 
     fn machine(n: u128, free: u32) -> Candidate {
         let (id, owner_id) = (ContainerAgentId::new(0, n), owner(1));
-        Candidate { id, owner_id, shared: true, sandbox_tier: SandboxTier::Strong, free }
+        let (memory_mb_max, cpu_cores_max) = (2_048, 2.0);
+        let sandbox_tier = SandboxTier::Strong;
+        Candidate { id, owner_id, shared: true, sandbox_tier, memory_mb_max, cpu_cores_max, free }
     }
 
     fn order(offers: &[Offer]) -> Vec<u64> {
@@ -155,6 +170,23 @@ mod tests {
             offers,
             [Offer { execution_id: ExecutionId::new(2, 0), container_agent_id: ContainerAgentId::new(0, 1) }]
         );
+    }
+
+    #[test]
+    fn what_no_machine_can_hold_waits_and_holds_up_nobody() {
+        let (mut large, mut wide) = (waiting(1, 1, 9), waiting(2, 1, 9));
+        large.memory_mb = 2_049;
+        wide.cpu_cores = 2.5;
+        let queue = vec![large, wide, waiting(3, 1, 5)];
+        assert_eq!(order(&assign(queue.clone(), vec![machine(1, 9)], HashMap::new())), [3]);
+        let mut larger = machine(2, 1);
+        larger.memory_mb_max = 4_096;
+        let mut wider = machine(3, 1);
+        wider.cpu_cores_max = 4.0;
+        let offers = assign(queue, vec![machine(1, 9), larger, wider], HashMap::new());
+        let machines: Vec<_> = offers.iter().map(|offer| offer.container_agent_id).collect();
+        assert_eq!(order(&offers), [1, 2, 3]);
+        assert_eq!(machines, [2, 3, 1].map(|n| ContainerAgentId::new(0, n)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use worker::{ByteStream, Headers, Request, Response};
 use super::caller::Caller;
 use crate::bindings::Bindings;
 use crate::platform::failure::{Failure, Outcome};
+use crate::platform::json_path::path_at;
 
 const JSON_TYPES: [&str; 3] = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
 
@@ -68,19 +69,15 @@ impl Call {
             return Err(Failure::problem(ProblemKind::UnsupportedMediaType, detail));
         }
         let bytes = self.bytes(most).await?;
-        let mut reader = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            if inner.is_data() {
-                let field = if path == "." { "body" } else { &path };
-                return Failure::invalid(field, inner.to_string());
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Failure::malformed(format!("The body is not UTF-8: {error}")))?;
+        let value = serde_json::from_str(text).map_err(|error| {
+            if !error.is_data() {
+                return Failure::malformed(format!("The body is not JSON: {error}"));
             }
-            Failure::malformed(format!("The body is not JSON: {inner}"))
+            let path = path_at(&bytes, error.line(), error.column());
+            Failure::invalid(if path == "." { "body" } else { &path }, error.to_string())
         })?;
-        reader
-            .end()
-            .map_err(|error| Failure::malformed(format!("The body goes on after its JSON: {error}")))?;
         Ok((validated(value)?, bytes))
     }
 

@@ -1,7 +1,7 @@
 //! Who is calling: the bearer token (RFC 6750) becomes an account, or the claims of one execution.
 
 use shared_contracts::accounts::Scope;
-use shared_contracts::ids::OwnerId;
+use shared_contracts::ids::{OwnerId, TokenId};
 use shared_contracts::problem::ProblemKind;
 use shared_contracts::routes::Access;
 
@@ -26,6 +26,23 @@ impl Caller {
             Self::Account(account) => Ok(account.owner_id),
             Self::Execution(claims) => Ok(claims.owner_id),
             Self::Public => Err(unauthenticated("This needs a token")),
+        }
+    }
+
+    /// Its access token; an execution's is none.
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self {
+            Self::Account(account) => Some(account.token_id),
+            Self::Execution(_) | Self::Public => None,
+        }
+    }
+
+    /// When its token ends by itself; none: until revoked.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        match self {
+            Self::Account(account) => account.expires_at_ms,
+            Self::Execution(claims) => Some(claims.expires_at_ms),
+            Self::Public => None,
         }
     }
 }
@@ -55,7 +72,8 @@ pub async fn identify(bindings: &Bindings, authorization: Option<&str>) -> Outco
     }
 }
 
-/// Whether this caller may use a route with this access. Which things it may touch is each operation's to ask.
+/// Whether this caller may use a route with this access. Which things it may touch, and whether an execution's lease
+/// still stands, is each operation's to ask (`operations/owned.rs`).
 pub fn admit(caller: &Caller, access: Access) -> Outcome<()> {
     match (access, caller) {
         (Access::Public, _) | (Access::Execution | Access::ReadOrExecution, Caller::Execution(_)) => Ok(()),

@@ -1,4 +1,5 @@
-//! `reconcile`, every five minutes: compares D1 with the Dispatcher and repairs what a crash left between them.
+//! `reconcile`, every five minutes: compares D1 with the Dispatcher and repairs what a crash left between them, and
+//! removes what deleted projects left outside of D1.
 //!
 //! No input, idempotent, bounded. Only what has not moved for a minute is looked at, so it never races an operation
 //! that is still under way.
@@ -9,6 +10,7 @@ use worker::Env;
 
 use super::idempotency;
 use crate::bindings::Bindings;
+use crate::deletions;
 use crate::dispatch::commands::{DispatchCommand, Queued};
 use crate::executions::commands::{HubCommand, Identity};
 use crate::executions::create_execution::concurrency;
@@ -26,6 +28,9 @@ pub async fn reconcile(env: Env) {
     let pass = async {
         let bindings = Bindings::open(env)?;
         if let Err(failure) = idempotency::forget(&bindings.db).await {
+            failure.log("reconcile");
+        }
+        if let Err(failure) = deletions::work_off(&bindings).await {
             failure.log("reconcile");
         }
         repair_executions(&bindings).await
@@ -95,6 +100,8 @@ async fn repair(bindings: &Bindings, execution: &Unmoved, owner_concurrency: u32
         owner_id: execution.owner_id,
         priority: execution.priority,
         sandbox_tier: execution.sandbox_tier,
+        memory_mb: execution.memory_mb,
+        cpu_cores: execution.cpu_cores,
         generation,
         lost_count,
         owner_concurrency,

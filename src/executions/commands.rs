@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use shared_contracts::dispatch::Lease;
 use shared_contracts::events::SearchQuery;
 use shared_contracts::executions::Outcome;
-use shared_contracts::ids::{ExecutionId, ProjectId, TaskId};
+use shared_contracts::ids::{ExecutionId, ProjectId, TaskId, TokenId};
 
 /// Which execution a hub is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub enum HubCommand {
     CloseGeneration { lease: Lease, reason: String },
     /// The plane itself ends it. Answers nothing; an ended log stays as it is.
     End { identity: Identity, generation: u32, outcome: Outcome, reason: String },
+    /// The execution was deleted: nothing is kept, nobody is answered any more. Answers nothing.
+    Forget,
     /// Records in D1 an end that D1 missed. Answers whether the log has ended.
     Record,
     /// Answers an `EventPage`.
@@ -31,9 +33,9 @@ pub enum HubCommand {
     /// Answers an `EventPage`.
     Search { query: SearchQuery },
     /// Answers a stream of server-sent events.
-    Stream { after: u64 },
+    Stream { after: u64, token_id: Option<TokenId> },
     /// Upgrades to a watcher's WebSocket.
-    Watch { after: u64 },
+    Watch { after: u64, token_id: Option<TokenId> },
     /// Upgrades to the writer's WebSocket.
     Append { generation: u32 },
 }

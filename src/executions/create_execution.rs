@@ -6,7 +6,7 @@ use shared_contracts::tasks::Task;
 use shared_contracts::workspaces::Revision;
 
 use super::commands::{HubCommand, Identity};
-use super::store;
+use super::{ceilings, store};
 use crate::bindings::Bindings;
 use crate::dispatch::commands::{DispatchCommand, Queued};
 use crate::platform::clock::now_ms;
@@ -18,7 +18,7 @@ use crate::workspaces::commands::WorkspaceCommand;
 
 /// 1. The task is the owner's.
 /// 2. The workspace has the revision.
-/// 3. Limits are admitted.
+/// 3. Limits are admitted: what is asked for stays below the ceilings of the settings.
 /// 4. One transaction takes the task and records the execution; a task that is not `todo` is refused.
 /// 5. Its log begins.
 /// 6. It is queued.
@@ -35,7 +35,8 @@ pub async fn create_execution(
     let head = WorkspaceCommand::Revision { revision: input.revision };
     let revision: Revision = object::call(&bindings.workspace(key.project_id)?, &head).await?;
     let settings = store::settings(&bindings.db).await?;
-    let execution = queued(key, id, input, retry_of, admitted(&settings), revision.revision);
+    let limits = ceilings::admit(&settings, &input.limits)?;
+    let execution = queued(key, id, input, retry_of, limits, revision.revision);
     if !store::insert(&bindings.db, &execution).await? {
         let state = task.state.as_str();
         let detail = format!("Task {} is {state}; only a task that is todo can be executed", key.id);
@@ -47,23 +48,12 @@ pub async fn create_execution(
     Ok(execution)
 }
 
-/// The defaults that the settings give.
-fn admitted(settings: &store::Settings) -> Limits {
-    let built_in = Limits::default();
-    Limits {
-        memory_mb: settings.number("sandbox.default_memory_mb").unwrap_or(built_in.memory_mb),
-        cpu_cores: settings.number("sandbox.default_cpu_cores").unwrap_or(built_in.cpu_cores),
-        wall_seconds: settings.number("sandbox.default_timeout_seconds").unwrap_or(built_in.wall_seconds),
-        ..built_in
-    }
-}
-
 fn queued(
     key: TaskKey,
     id: ExecutionId,
     input: CreateExecution,
     retry_of: Option<ExecutionId>,
-    defaults: Limits,
+    limits: Limits,
     base_revision: u64,
 ) -> Execution {
     Execution {
@@ -78,7 +68,7 @@ fn queued(
             coding_agent: input.coding_agent,
             command: input.command,
             environment: input.environment,
-            limits: defaults.with(&input.limits),
+            limits,
             artifacts: input.artifacts,
             sandbox_tier: input.sandbox_tier,
             base_revision,
@@ -109,6 +99,8 @@ async fn enqueue(bindings: &Bindings, execution: &Execution, settings: &store::S
         owner_id: execution.owner_id,
         priority: execution.priority,
         sandbox_tier: execution.spec.sandbox_tier,
+        memory_mb: execution.spec.limits.memory_mb,
+        cpu_cores: execution.spec.limits.cpu_cores,
         generation: execution.generation,
         lost_count: execution.lost_count,
         owner_concurrency: concurrency(settings),

@@ -41,7 +41,7 @@ impl ExecutionHub {
             self.keep(opened, standing)?;
             self.say(opened, status(ExecutionState::Leased, &format!("Taken by container agent {machine}")))?;
         }
-        Ok(opened.tail.borrow().head + 1)
+        Ok(opened.audience.head() + 1)
     }
 
     pub(super) fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {
@@ -57,7 +57,7 @@ impl ExecutionHub {
         if !was_open {
             return Ok(());
         }
-        self.say(opened, status(ExecutionState::Lost, reason))?;
+        self.say(opened, EventBody::Lost { reason: reason.to_owned() })?;
         for writer in self.state.get_websockets_with_tag(WRITER_TAG) {
             let answer = AppendAnswer::Fenced { generation, reason: reason.to_owned() };
             let _ = writer.send(&answer);

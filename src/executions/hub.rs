@@ -3,13 +3,14 @@
 //! Single-threaded, and SQLite answers without an await, so an append is judged and stored with no lock. The
 //! platform holds back every acknowledgement until what it acknowledges is on disk.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use shared_contracts::append::AppendAnswer;
 use shared_contracts::events::{Event, EventBody, EventSource};
 use shared_contracts::executions::ExecutionState;
+use shared_contracts::ids::TokenId;
 use shared_contracts::limits::WATCHERS_PER_HUB_MAX;
 use shared_contracts::problem::ProblemKind;
 use worker::{
@@ -21,9 +22,9 @@ use super::commands::HubCommand;
 use super::finish;
 use super::log::{Log, Standing};
 use super::store::{self, End};
+use crate::accounts::access_tokens;
 use crate::bindings::Bindings;
-use crate::hub::sockets::{self, Place};
-use crate::hub::sse;
+use crate::hub::audience::Audience;
 use crate::hub::tail::{Frame, Line, Tail};
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
@@ -36,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct Opened {
     pub log: Rc<Log>,
-    pub tail: Rc<RefCell<Tail>>,
+    pub audience: Rc<Audience<Log>>,
     pub standing: RefCell<Option<Standing>>,
 }
 
@@ -45,11 +46,13 @@ pub struct ExecutionHub {
     pub(super) state: State,
     env: Env,
     opened: OnceCell<Opened>,
+    /// Its execution was deleted: until this object goes too, nothing brings it back.
+    pub(super) is_forgotten: Cell<bool>,
 }
 
 impl DurableObject for ExecutionHub {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, opened: OnceCell::new() }
+        Self { state, env, opened: OnceCell::new(), is_forgotten: Cell::new(false) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -72,10 +75,11 @@ impl DurableObject for ExecutionHub {
         let WebSocketIncomingMessage::String(text) = message else {
             return socket.close(Some(1003), Some("Only text messages are understood here"));
         };
-        let outcome = if self.state.get_tags(&socket).iter().any(|tag| tag == WRITER_TAG) {
+        let tags = self.state.get_tags(&socket);
+        let outcome = if tags.iter().any(|tag| tag == WRITER_TAG) {
             self.written(&socket, &text).await
         } else {
-            self.acknowledged(&socket, &text)
+            self.acknowledged(&socket, &tags, &text)
         };
         if let Err(failure) = outcome {
             failure.log("hub message");
@@ -87,10 +91,12 @@ impl DurableObject for ExecutionHub {
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {
         // A closed socket is never the end of an execution; answer the close and keep nothing.
         let _ = socket.close(Some(1000), Some(""));
+        self.left(&socket);
         Ok(())
     }
 
-    async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> worker::Result<()> {
+    async fn websocket_error(&self, socket: WebSocket, _: worker::Error) -> worker::Result<()> {
+        self.left(&socket);
         Ok(())
     }
 }
@@ -104,14 +110,18 @@ impl ExecutionHub {
         let log = Rc::new(Log::open(Sql(self.state.storage().sql()))?);
         let standing = log.standing()?;
         let ended = standing.as_ref().is_some_and(|standing| standing.ended.is_some());
-        let tail = Tail::at(log.head()?, ended);
-        let opened = Opened { log, tail: Rc::new(RefCell::new(tail)), standing: RefCell::new(standing) };
+        let audience = Audience::awake(&self.state, &log, Tail::at(log.head()?, ended))?;
+        let opened = Opened { log, audience, standing: RefCell::new(standing) };
         Ok(self.opened.get_or_init(|| opened))
     }
 
     async fn handle(&self, request: &mut Request) -> Outcome<Response> {
         let opened = self.opened()?;
-        match object::command(request).await? {
+        let command = object::command(request).await?;
+        if self.is_forgotten.get() && !matches!(command, HubCommand::Forget) {
+            return Err(Failure::problem(ProblemKind::NotFound, "This execution was deleted"));
+        }
+        match command {
             HubCommand::Open { identity } => {
                 self.begin(opened, identity)?;
                 object::answer(&())
@@ -127,6 +137,12 @@ impl ExecutionHub {
                 self.finish().await?;
                 object::answer(&())
             }
+            HubCommand::Forget => {
+                // The Dispatcher hears of an end that it may have missed.
+                self.finish().await?;
+                self.forget().await?;
+                object::answer(&())
+            }
             HubCommand::Record => {
                 // Whoever asks has looked: D1 does not have it, whatever was believed here.
                 let ended = opened.standing.borrow().clone().filter(|standing| standing.ended.is_some());
@@ -134,28 +150,26 @@ impl ExecutionHub {
                     self.keep(opened, Standing { recorded: false, ..standing })?;
                 }
                 self.finish().await?;
-                object::answer(&opened.tail.borrow().ended)
+                object::answer(&opened.audience.ended())
             }
             HubCommand::Events { after, limit } => {
-                let ended = opened.tail.borrow().ended;
-                object::answer(&opened.log.page(after, Some(limit), ended)?)
+                object::answer(&opened.log.page(after, Some(limit), opened.audience.ended())?)
             }
             HubCommand::Search { query } => {
-                let ended = opened.tail.borrow().ended;
-                object::answer(&opened.log.search(&query, ended)?)
+                object::answer(&opened.log.search(&query, opened.audience.ended())?)
             }
-            HubCommand::Stream { after } => {
+            HubCommand::Stream { after, token_id } => {
                 self.require_room(opened)?;
-                sse::response(&opened.tail, &opened.log, after)
+                opened.audience.stream(after, token_id)
             }
-            HubCommand::Watch { after } => self.watch(opened, after),
+            HubCommand::Watch { after, token_id } => self.watch(opened, after, token_id),
             HubCommand::Append { generation } => self.writer(opened, generation),
         }
     }
 
     /// An event of the plane's own. Only while no lease may write, so the numbers stay the writer's otherwise.
     pub(super) fn say(&self, opened: &Opened, body: EventBody) -> Outcome<()> {
-        let sequence = opened.tail.borrow().head + 1;
+        let sequence = opened.audience.head() + 1;
         let generation = standing(opened)?.generation;
         let event = Event { sequence, generation, at_ms: now_ms(), source: EventSource::System, body };
         let json =
@@ -183,27 +197,8 @@ impl ExecutionHub {
             self.keep(opened, standing)?;
         }
         let Some(frame) = Frame::new(lines) else { return Ok(()) };
-        opened.tail.borrow_mut().push(&frame, ended);
-        // Outside the borrow: a stream that takes its last event leaves the tail.
-        let streams = opened.tail.borrow().streams.clone();
-        streams.iter().for_each(|stream| stream.advance());
-        self.push_to_sockets(opened);
-        opened.tail.borrow_mut().settle();
+        opened.audience.publish(&frame, ended);
         Ok(())
-    }
-
-    fn push_to_sockets(&self, opened: &Opened) {
-        let tail = opened.tail.borrow();
-        for socket in self.state.get_websockets_with_tag(sockets::TAG) {
-            // One that is closing is listed until its peer has answered.
-            if socket.as_ref().ready_state() != worker::web_sys::WebSocket::OPEN {
-                continue;
-            }
-            if let Err(failure) = sockets::advance(&socket, &tail, opened.log.as_ref()) {
-                failure.log("watch_events");
-                let _ = socket.close(Some(1011), Some("Reconnect"));
-            }
-        }
     }
 
     pub(super) fn keep(&self, opened: &Opened, standing: Standing) -> Outcome<()> {
@@ -225,7 +220,7 @@ impl ExecutionHub {
             Err(answer) => return Ok(socket.send(&answer)?),
         };
         self.store(opened, &accepted.events)?;
-        let through = opened.tail.borrow().head;
+        let through = opened.audience.head();
         socket.send(&AppendAnswer::Acknowledged { through })?;
         for (event, _) in &accepted.events {
             match &event.body {
@@ -239,7 +234,22 @@ impl ExecutionHub {
                 _ => {}
             }
         }
+        self.dismiss_revoked(opened).await;
         Ok(())
+    }
+
+    /// Nobody goes on watching for long with a token that was revoked or has expired.
+    async fn dismiss_revoked(&self, opened: &Opened) {
+        for token_id in opened.audience.tokens_to_check(now_ms()) {
+            let stands =
+                async { access_tokens::stands(&Bindings::open(self.env.clone())?.db, token_id).await };
+            match stands.await {
+                Ok(true) => {}
+                Ok(false) => opened.audience.dismiss(token_id),
+                // Asked again when it is time again.
+                Err(failure) => failure.log("watch_events"),
+            }
+        }
     }
 
     /// The end corrects what is missed here.
@@ -268,33 +278,35 @@ impl ExecutionHub {
     }
 
     fn require_room(&self, opened: &Opened) -> Outcome<()> {
-        let watchers =
-            opened.tail.borrow().streams.len() + self.state.get_websockets_with_tag(sockets::TAG).len();
-        if watchers < WATCHERS_PER_HUB_MAX {
+        if opened.audience.len() < WATCHERS_PER_HUB_MAX {
             return Ok(());
         }
         let detail = format!("This execution has {WATCHERS_PER_HUB_MAX} watchers already; try again later");
         Err(Failure::problem(ProblemKind::Overloaded, detail))
     }
 
-    fn watch(&self, opened: &Opened, after: u64) -> Outcome<Response> {
+    fn watch(&self, opened: &Opened, after: u64, token_id: Option<TokenId>) -> Outcome<Response> {
         self.require_room(opened)?;
         let pair = WebSocketPair::new()?;
-        self.state.accept_websocket_with_tags(&pair.server, &[sockets::TAG]);
         let pong = worker::worker_sys::WebSocketRequestResponsePair::new("ping", "pong")
             .map_err(|_| Failure::internal("a WebSocket", "no automatic answer"))?;
         self.state.set_websocket_auto_response(&pong);
-        pair.server.serialize_attachment(Place::at(after))?;
-        sockets::advance(&pair.server, &opened.tail.borrow(), opened.log.as_ref())?;
+        opened.audience.watch(&self.state, pair.server, after, token_id)?;
         Ok(Response::from_websocket(pair.client)?)
     }
 
-    fn acknowledged(&self, socket: &WebSocket, message: &str) -> Outcome<()> {
+    fn acknowledged(&self, socket: &WebSocket, tags: &[String], message: &str) -> Outcome<()> {
         let opened = self.opened()?;
-        if !sockets::acknowledge(socket, message)? {
-            return Ok(socket.close(Some(1008), Some("Only acknowledgements are understood here"))?);
+        if !opened.audience.acknowledge(tags, message) {
+            socket.close(Some(1008), Some("Only acknowledgements are understood here"))?;
         }
-        sockets::advance(socket, &opened.tail.borrow(), opened.log.as_ref())
+        Ok(())
+    }
+
+    fn left(&self, socket: &WebSocket) {
+        if let Some(opened) = self.opened.get() {
+            opened.audience.leave(&self.state.get_tags(socket));
+        }
     }
 
     /// The writer learns where to go on, or that it may not.
@@ -321,7 +333,7 @@ pub(super) fn standing(opened: &Opened) -> Outcome<Standing> {
 
 fn position(opened: &Opened) -> Outcome<Position> {
     let standing = standing(opened)?;
-    Ok(Position { head: opened.tail.borrow().head, generation: standing.generation, closed: standing.closed })
+    Ok(Position { head: opened.audience.head(), generation: standing.generation, closed: standing.closed })
 }
 
 fn end_of(event: &Event) -> Option<End> {

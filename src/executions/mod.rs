@@ -6,9 +6,11 @@
 //! The events live in one [`hub::ExecutionHub`] per execution; this module and its `store` keep the record in D1.
 
 pub mod append;
+pub mod ceilings;
 pub mod commands;
 pub mod create_execution;
 pub mod finish;
+pub mod forget;
 pub mod generations;
 pub mod hub;
 pub mod log;
@@ -16,9 +18,11 @@ pub mod retry_execution;
 pub mod stop_execution;
 pub mod store;
 
+use shared_contracts::dispatch::Lease;
 use shared_contracts::executions::{Execution, ExecutionState};
 use shared_contracts::ids::{ExecutionId, OwnerId};
 use shared_contracts::page::PageQuery;
+use shared_contracts::problem::ProblemKind;
 
 use crate::bindings::Bindings;
 use crate::dispatch::commands::DispatchCommand;
@@ -35,6 +39,16 @@ pub async fn list_executions(db: &Db, key: TaskKey, page: &PageQuery) -> Outcome
 /// The record of the owner's execution.
 pub async fn find(db: &Db, owner_id: OwnerId, id: ExecutionId) -> Outcome<Execution> {
     store::get(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("execution", id))
+}
+
+/// For what a container agent does under a lease: fails unless the lease stands and the execution has not ended.
+pub async fn require_held(db: &Db, lease: Lease) -> Outcome<()> {
+    if store::is_held(db, lease).await? {
+        return Ok(());
+    }
+    let id = lease.execution_id;
+    let detail = format!("The lease on execution {id} is gone, or the execution has ended");
+    Err(Failure::problem(ProblemKind::Conflict, detail))
 }
 
 /// The record, and while it waits its place in the queue.

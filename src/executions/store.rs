@@ -45,6 +45,10 @@ pub const LIST: &str = crate::page_of!(record!(), "executions WHERE task_id = ?1
 pub const GET: &str =
     concat!("SELECT ", record!(), " AS record FROM executions WHERE id = ?1 AND owner_id = ?2");
 
+/// Whether a lease stands: nobody took it over, and the execution has not ended.
+pub const HELD: &str = "SELECT '1' AS record FROM executions
+  WHERE id = ?1 AND generation = ?2 AND state IN ('leased', 'running')";
+
 /// The Dispatcher alone grants leases; the generation keeps an older grant from overtaking a newer one.
 pub const LEASE: &str = "UPDATE executions
   SET state = 'leased', generation = ?2, container_agent_id = ?3, changed_at_ms = ?4
@@ -60,7 +64,7 @@ pub const RUNNING: &str =
 
 pub const REQUEUE: &str = "UPDATE executions SET state = 'queued', lost_count = ?3, reason = ?4,
   container_agent_id = NULL, changed_at_ms = ?5
-  WHERE id = ?1 AND generation <= ?2 AND state IN ('leased', 'running', 'lost')";
+  WHERE id = ?1 AND generation <= ?2 AND state IN ('leased', 'running')";
 
 pub const END: &str = "UPDATE executions SET state = ?3, exit_code = ?4, exit_signal = ?5, reason = ?6,
   patch_batch_id = coalesce(?7, patch_batch_id), memory_peak_bytes = ?8, cpu_ms = ?9, event_count = ?10,
@@ -77,9 +81,10 @@ pub const REQUEST_STOP: &str = "UPDATE executions SET stop_requested = 1
 /// What has not moved for a while, oldest first.
 pub const UNMOVED: &str = "SELECT json_group_array(json_object('id', id, 'project_id', project_id,
     'task_id', task_id, 'owner_id', owner_id, 'state', state, 'generation', generation, 'priority', priority,
-    'sandbox_tier', sandbox_tier, 'lost_count', lost_count,
+    'sandbox_tier', sandbox_tier, 'memory_mb', spec ->> '$.limits.memory_mb',
+    'cpu_cores', spec ->> '$.limits.cpu_cores', 'lost_count', lost_count,
     'stop_requested', json(iif(stop_requested, 'true', 'false')))) AS record
-  FROM (SELECT * FROM executions WHERE state IN ('queued', 'leased', 'running', 'lost') AND changed_at_ms < ?1
+  FROM (SELECT * FROM executions WHERE state IN ('queued', 'leased', 'running') AND changed_at_ms < ?1
     ORDER BY changed_at_ms LIMIT ?2)";
 
 /// So that the next pass looks at others first.
@@ -92,6 +97,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("INSERT", INSERT),
     ("LIST", LIST),
     ("GET", GET),
+    ("HELD", HELD),
     ("LEASE", LEASE),
     ("WORK", WORK),
     ("RUNNING", RUNNING),
@@ -103,7 +109,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("LOOKED_AT", LOOKED_AT),
 ];
 
-/// The defaults of `sandbox.*`; what is missing or unreadable falls back to the built-in limit.
+/// The defaults and ceilings of `sandbox.*`; what is missing or unreadable falls back to the built-in limit.
 #[derive(Debug, Default, serde::Deserialize)]
 pub struct Settings(std::collections::BTreeMap<String, String>);
 
@@ -152,6 +158,11 @@ pub async fn list(db: &Db, task_id: TaskId, page: &PageQuery) -> Outcome<String>
 
 pub async fn get(db: &Db, owner_id: OwnerId, id: ExecutionId) -> Outcome<Option<Execution>> {
     db.typed(GET, args![id.to_string(), owner_id.to_string()]).await
+}
+
+pub async fn is_held(db: &Db, lease: Lease) -> Outcome<bool> {
+    let args = args![lease.execution_id.to_string(), lease.generation];
+    Ok(db.record(HELD, args).await?.is_some())
 }
 
 /// What a container agent is told about its work.
@@ -244,6 +255,8 @@ pub struct Unmoved {
     pub generation: u32,
     pub priority: u8,
     pub sandbox_tier: shared_contracts::container_agents::SandboxTier,
+    pub memory_mb: u32,
+    pub cpu_cores: f64,
     pub lost_count: u32,
     pub stop_requested: bool,
 }

@@ -1,23 +1,31 @@
-//! WebSocket watchers. They hibernate: what the hub knows of one is in its attachment, not in memory.
+//! WebSocket watchers. They hibernate: while the hub sleeps, what it knows of one is in the socket's attachment. While
+//! it is awake it keeps that in memory, and writes the attachments once nothing has been sent for a moment.
 //!
 //! A WebSocket says nothing of how much its peer has read, so the watcher acknowledges; beyond a window of
 //! unacknowledged bytes it is sent `sync` and nothing more until it does.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use shared_contracts::events::{WatchMessage, WatcherMessage};
+use shared_contracts::ids::TokenId;
 use shared_contracts::limits::WATCHER_WINDOW_BYTES;
-use worker::WebSocket;
 use worker::js_sys::JsString;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{Delay, State, WebSocket};
 
 use super::Stored;
 use super::tail::{Frame, Tail};
 use crate::platform::failure::{Failure, Outcome};
 
-/// The tag of these sockets among the object's.
-pub const TAG: &str = "watch";
+/// The tag of these sockets among the object's. Each has a second one, which is its own.
+const TAG: &str = "watch";
 const CATCH_UP_BYTES: usize = 128 * 1024;
+/// Far below the ten seconds of silence after which the platform lets an object sleep.
+const QUIET: Duration = Duration::from_secs(1);
 
 #[wasm_bindgen]
 extern "C" {
@@ -27,9 +35,23 @@ extern "C" {
     fn send(this: &Sender, text: &JsString) -> Result<(), JsValue>;
 }
 
+/// What a socket keeps of its watcher while the hub sleeps.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Attachment {
+    place: Place,
+    token_id: Option<TokenId>,
+}
+
+impl Attachment {
+    /// A watcher who has everything up to this sequence.
+    pub fn at(after: u64, token_id: Option<TokenId>) -> Self {
+        Self { place: Place::at(after), token_id }
+    }
+}
+
 /// Where a watcher is. `checkpoint` is the sequence whose acknowledgement halves what is unacknowledged.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Place {
+struct Place {
     sent: u64,
     checkpoint: u64,
     bytes_to_checkpoint: u64,
@@ -38,7 +60,7 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn at(after: u64) -> Self {
+    fn at(after: u64) -> Self {
         Self {
             sent: after,
             checkpoint: after,
@@ -70,46 +92,199 @@ impl Place {
     }
 }
 
-/// Sends one watcher what it has room for, and keeps its place.
-pub fn advance(socket: &WebSocket, tail: &Tail, log: &impl Stored) -> Outcome<()> {
-    let Some(mut place) = place(socket) else { return Ok(()) };
-    while !place.paused && place.sent < tail.head {
-        let next = match tail.after(place.sent) {
-            Some(frame) => Some(frame),
-            None => Frame::new(log.lines_after(place.sent, CATCH_UP_BYTES)?),
-        };
-        let Some(frame) = next else { break };
-        if place.has_room_for(frame.bytes() as u64) {
-            socket.as_ref().unchecked_ref::<Sender>().send(frame.text()).map_err(gone)?;
-            place.sent(frame.last(), frame.bytes() as u64);
-        } else {
-            place.paused = true;
-            let message = WatchMessage::Sync { after: place.sent, head: tail.head };
-            socket.send(&message).map_err(|error| Failure::internal("sending to a watcher", error))?;
+struct Watcher {
+    id: u64,
+    socket: WebSocket,
+    place: Place,
+    token_id: Option<TokenId>,
+    is_saved: bool,
+    is_closing: bool,
+}
+
+impl Watcher {
+    /// Sends what it has room for.
+    fn advance(&mut self, tail: &Tail, log: &impl Stored) -> Outcome<()> {
+        while !self.place.paused && self.place.sent < tail.head {
+            let next = match tail.after(self.place.sent) {
+                Some(frame) => Some(frame),
+                None => Frame::new(log.lines_after(self.place.sent, CATCH_UP_BYTES)?),
+            };
+            let Some(frame) = next else { break };
+            self.is_saved = false;
+            if self.place.has_room_for(frame.bytes() as u64) {
+                self.socket.as_ref().unchecked_ref::<Sender>().send(frame.text()).map_err(gone)?;
+                self.place.sent(frame.last(), frame.bytes() as u64);
+            } else {
+                self.place.paused = true;
+                let message = WatchMessage::Sync { after: self.place.sent, head: tail.head };
+                self.socket.send(&message)?;
+            }
+        }
+        if tail.ended && self.place.sent >= tail.head {
+            self.is_closing = true;
+            self.socket.close(Some(1000), Some("The execution has ended"))?;
+        }
+        Ok(())
+    }
+
+    /// One that fails is closed, and resumes with a connection of its own.
+    fn advance_or_close(&mut self, tail: &Tail, log: &impl Stored) {
+        // One that is closing stays until its peer has answered.
+        if self.is_closing {
+            return;
+        }
+        if let Err(failure) = self.advance(tail, log) {
+            failure.log("watch_events");
+            self.is_closing = true;
+            let _ = self.socket.close(Some(1011), Some("Reconnect"));
         }
     }
-    if tail.ended && place.sent >= tail.head {
-        return Ok(socket.close(Some(1000), Some("The execution has ended"))?);
-    }
-    Ok(socket.serialize_attachment(place)?)
 }
 
 fn gone(_: JsValue) -> Failure {
     Failure::internal("sending to a watcher", "the socket is closed")
 }
 
-fn place(socket: &WebSocket) -> Option<Place> {
-    socket.deserialize_attachment().ok().flatten()
+/// The open sockets of one hub, ordered by id.
+pub struct Sockets {
+    watchers: RefCell<Vec<Watcher>>,
+    /// Something was sent since this was last false.
+    is_busy: Cell<bool>,
+    is_timed: Cell<bool>,
 }
 
-/// Takes a watcher's acknowledgement; false where the message is none.
-pub fn acknowledge(socket: &WebSocket, message: &str) -> Outcome<bool> {
-    let Ok(WatcherMessage::Acknowledge { through }) = serde_json::from_str(message) else { return Ok(false) };
-    if let Some(mut place) = place(socket) {
-        place.acknowledged(through);
-        socket.serialize_attachment(place)?;
+impl Sockets {
+    /// Those that stayed while the object slept.
+    pub fn awake(state: &State) -> Rc<Self> {
+        let watcher = |socket: WebSocket| {
+            let id = own_tag(&state.get_tags(&socket))?;
+            let Attachment { place, token_id } = socket.deserialize_attachment().ok().flatten()?;
+            Some(Watcher { id, socket, place, token_id, is_saved: true, is_closing: false })
+        };
+        let mut watchers: Vec<_> =
+            state.get_websockets_with_tag(TAG).into_iter().filter_map(watcher).collect();
+        watchers.sort_unstable_by_key(|watcher| watcher.id);
+        Rc::new(Self {
+            watchers: RefCell::new(watchers),
+            is_busy: Cell::default(),
+            is_timed: Cell::default(),
+        })
     }
-    Ok(true)
+
+    pub fn len(&self) -> usize {
+        self.watchers.borrow().len()
+    }
+
+    pub fn join(
+        &self,
+        state: &State,
+        socket: WebSocket,
+        Attachment { place, token_id }: Attachment,
+        tail: &Tail,
+        log: &impl Stored,
+    ) -> Outcome<()> {
+        let id = self.watchers.borrow().last().map_or(1, |newest| newest.id + 1);
+        state.accept_websocket_with_tags(&socket, &[TAG, &id.to_string()]);
+        let mut watcher = Watcher { id, socket, place, token_id, is_saved: false, is_closing: false };
+        watcher.advance(tail, log)?;
+        watcher.save()?;
+        self.watchers.borrow_mut().push(watcher);
+        Ok(())
+    }
+
+    /// The access tokens that the sockets came with, some of them more than once.
+    pub fn token_ids(&self) -> Vec<TokenId> {
+        self.watchers.borrow().iter().filter_map(|watcher| watcher.token_id).collect()
+    }
+
+    /// Closes those that came with this access token.
+    pub fn dismiss(&self, token_id: TokenId) {
+        for watcher in
+            self.watchers.borrow_mut().iter_mut().filter(|watcher| watcher.token_id == Some(token_id))
+        {
+            watcher.is_closing = true;
+            let _ = watcher.socket.close(Some(1008), Some("The access token was revoked or has expired"));
+        }
+    }
+
+    /// Its socket has closed.
+    pub fn leave(&self, tags: &[String]) {
+        self.watchers.borrow_mut().retain(|watcher| Some(watcher.id) != own_tag(tags));
+    }
+
+    /// Sends what was just stored to so many of those after this id. Answers the last one's id, or the greatest there
+    /// can be where nobody is left.
+    pub fn advance(self: &Rc<Self>, after_id: u64, count: usize, tail: &Tail, log: &impl Stored) -> u64 {
+        let mut watchers = self.watchers.borrow_mut();
+        let first = watchers.partition_point(|watcher| watcher.id <= after_id);
+        let mut last_id = u64::MAX;
+        let end = watchers.len().min(first + count);
+        let is_last = end == watchers.len();
+        for watcher in watchers.get_mut(first..end).unwrap_or_default() {
+            watcher.advance_or_close(tail, log);
+            self.is_busy.set(true);
+            last_id = watcher.id;
+        }
+        if self.is_busy.get() {
+            self.save_when_quiet();
+        }
+        if is_last { u64::MAX } else { last_id }
+    }
+
+    /// Takes a watcher's acknowledgement; false where the message is none.
+    pub fn acknowledge(
+        self: &Rc<Self>,
+        tags: &[String],
+        message: &str,
+        tail: &Tail,
+        log: &impl Stored,
+    ) -> bool {
+        let Ok(WatcherMessage::Acknowledge { through }) = serde_json::from_str(message) else { return false };
+        let mut watchers = self.watchers.borrow_mut();
+        let index =
+            own_tag(tags).and_then(|id| watchers.binary_search_by_key(&id, |watcher| watcher.id).ok());
+        if let Some(watcher) = index.and_then(|index| watchers.get_mut(index)) {
+            watcher.place.acknowledged(through);
+            watcher.is_saved = false;
+            watcher.advance_or_close(tail, log);
+            self.save_when_quiet();
+        }
+        true
+    }
+
+    /// An object with a timer does not sleep, so what is not in an attachment yet cannot be lost to sleep.
+    fn save_when_quiet(self: &Rc<Self>) {
+        if self.is_timed.replace(true) {
+            return;
+        }
+        let sockets = Rc::clone(self);
+        worker::wasm_bindgen_futures::spawn_local(async move {
+            loop {
+                Delay::from(QUIET).await;
+                if !sockets.is_busy.replace(false) {
+                    break;
+                }
+            }
+            sockets.is_timed.set(false);
+            for watcher in sockets.watchers.borrow_mut().iter_mut().filter(|watcher| !watcher.is_saved) {
+                if let Err(failure) = watcher.save() {
+                    failure.log("watch_events");
+                }
+            }
+        });
+    }
+}
+
+impl Watcher {
+    fn save(&mut self) -> Outcome<()> {
+        self.socket.serialize_attachment(Attachment { place: self.place, token_id: self.token_id })?;
+        self.is_saved = true;
+        Ok(())
+    }
+}
+
+fn own_tag(tags: &[String]) -> Option<u64> {
+    tags.iter().find_map(|tag| tag.parse().ok())
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Server-sent events (WHATWG HTML, "Server-sent events"): `id:` is the sequence, so a reconnecting browser says in
 //! `Last-Event-ID` what it has.
 //!
-//! A stream takes events when they are pushed, as long as its connection has room; otherwise the platform asks when
-//! there is room again (WHATWG Streams, `pull`). Between the two it holds a place in the log and nothing else. Most
-//! events find room, and cost one call for each watcher.
+//! A stream takes events when they are pushed, as long as its connection has room; otherwise it goes on when the
+//! platform says that there is room again (WHATWG Streams, `ready`). Between the two it holds a place in the log and
+//! nothing else. Most events find room, and cost one call for each watcher: the platform's own identity stream carries
+//! the bytes to the connection without JavaScript.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use shared_contracts::ids::TokenId;
 use shared_contracts::limits::STREAM_HEARTBEAT_SECONDS;
-use worker::js_sys::{Object, Reflect, Uint8Array};
+use worker::js_sys::{Object, Promise, Reflect, Uint8Array};
+use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::{Closure, wasm_bindgen};
-use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen_futures::{JsFuture, spawn_local};
 use worker::web_sys::ReadableStream;
 use worker::{Delay, Headers, Response};
 
@@ -27,37 +30,46 @@ const STREAM_BYTES: f64 = 64.0 * 1024.0;
 
 #[wasm_bindgen]
 extern "C" {
-    type Controller;
+    /// A stream whose readable side gives what its writable side takes, native in this platform.
+    type IdentityTransformStream;
+    #[wasm_bindgen(constructor, catch)]
+    fn new(options: &Object) -> Result<IdentityTransformStream, JsValue>;
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &IdentityTransformStream) -> ReadableStream;
+    #[wasm_bindgen(method, getter)]
+    fn writable(this: &IdentityTransformStream) -> Writable;
+
+    type Writable;
+    #[wasm_bindgen(method, catch, js_name = getWriter)]
+    fn writer(this: &Writable) -> Result<Writer, JsValue>;
+
+    type Writer;
     #[wasm_bindgen(method, getter, js_name = desiredSize)]
-    fn desired_size(this: &Controller) -> Option<f64>;
-    #[wasm_bindgen(method, catch)]
-    fn enqueue(this: &Controller, chunk: &Uint8Array) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn close(this: &Controller) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(js_name = ReadableStream)]
-    type Source;
-    #[wasm_bindgen(constructor, catch, js_class = "ReadableStream")]
-    fn new(source: &Object, strategy: &Strategy) -> Result<Source, JsValue>;
-
-    #[wasm_bindgen(js_name = ByteLengthQueuingStrategy)]
-    type Strategy;
-    #[wasm_bindgen(constructor, catch, js_class = "ByteLengthQueuingStrategy")]
-    fn new(options: &Object) -> Result<Strategy, JsValue>;
+    fn desired_size(this: &Writer) -> Option<f64>;
+    #[wasm_bindgen(method, getter)]
+    fn ready(this: &Writer) -> Promise;
+    #[wasm_bindgen(method, getter)]
+    fn closed(this: &Writer) -> Promise;
+    #[wasm_bindgen(method)]
+    fn write(this: &Writer, piece: &Uint8Array) -> Promise;
+    #[wasm_bindgen(method)]
+    fn close(this: &Writer) -> Promise;
 }
 
 struct Watcher<S> {
     tail: Rc<RefCell<Tail>>,
     log: Rc<S>,
-    /// Set by the first pull. Not a `RefCell`: handing over a piece may pull again before it returns.
-    controller: OnceCell<Controller>,
+    writer: Writer,
+    token_id: Option<TokenId>,
+    /// What a promise is told that nobody waits for.
+    ignore: Closure<dyn FnMut(JsValue)>,
     /// The last sequence it was given.
     cursor: Cell<u64>,
     /// It has been at the head: from then on it is kept in the tail or told to resume.
     live: Cell<bool>,
     finished: Cell<bool>,
-    /// Handing over a piece may ask for the next one in the same breath.
-    advancing: Cell<bool>,
+    /// It goes on by itself when there is room again.
+    waiting: Cell<bool>,
 }
 
 impl<S: Stored + 'static> Watcher<S> {
@@ -92,26 +104,25 @@ impl<S: Stored + 'static> Watcher<S> {
     }
 
     fn has_room(&self) -> bool {
-        self.controller.get().and_then(Controller::desired_size).is_some_and(|bytes| bytes > 0.0)
+        self.writer.desired_size().is_some_and(|bytes| bytes > 0.0)
     }
 
     fn enqueue(&self, piece: &Uint8Array) {
-        let sent = self.controller.get().is_some_and(|controller| controller.enqueue(piece).is_ok());
-        if !sent {
-            self.finish();
-        }
+        // Fails where the watcher went away, which `closed` tells.
+        let _ = self.writer.write(piece).catch(&self.ignore);
     }
 
-    /// The stream ends here; what was handed over still goes out.
-    fn finish(&self) {
-        if self.finished.replace(true) {
+    fn advance_when_ready(self: Rc<Self>) {
+        if self.waiting.replace(true) {
             return;
         }
-        if let Some(controller) = self.controller.get() {
-            // Closed already where the watcher went away.
-            let _ = controller.close();
-        }
-        self.leave();
+        spawn_local(async move {
+            let is_open = JsFuture::from(self.writer.ready()).await.is_ok();
+            self.waiting.set(false);
+            if is_open {
+                self.advance();
+            }
+        });
     }
 
     /// Nothing is pushed to it any more.
@@ -128,10 +139,7 @@ impl<S: Stored + 'static> Watcher<S> {
 }
 
 impl<S: Stored + 'static> Pushed for Watcher<S> {
-    fn advance(&self) {
-        if self.advancing.replace(true) {
-            return;
-        }
+    fn advance(self: Rc<Self>) {
         while !self.finished.get() && self.has_room() {
             match self.next() {
                 Ok(Some(piece)) => self.enqueue(&piece),
@@ -142,9 +150,22 @@ impl<S: Stored + 'static> Pushed for Watcher<S> {
                 }
             }
         }
-        self.advancing.set(false);
         if self.is_passed() {
-            // If it reads again, its pull finds `sync`; until then it is nobody's concern.
+            // If it reads again it finds `sync`; until then it is nobody's concern.
+            self.leave();
+        }
+        if !self.finished.get() && !self.has_room() {
+            self.advance_when_ready();
+        }
+    }
+
+    fn token_id(&self) -> Option<TokenId> {
+        self.token_id
+    }
+
+    fn finish(&self) {
+        if !self.finished.replace(true) {
+            let _ = self.writer.close().catch(&self.ignore);
             self.leave();
         }
     }
@@ -165,46 +186,46 @@ fn unmade(error: JsValue) -> Failure {
     Failure::internal("making a stream", format!("{error:?}"))
 }
 
-/// A stream that asks the watcher when it has room, and tells it when nobody reads any more.
-fn readable<S: Stored + 'static>(watcher: &Rc<Watcher<S>>) -> Outcome<ReadableStream> {
-    let (pulled, cancelled) = (Rc::clone(watcher), Rc::clone(watcher));
-    let pull = Closure::<dyn Fn(Controller)>::new(move |controller: Controller| {
-        let _ = pulled.controller.set(controller);
-        pulled.advance();
-    });
-    let cancel = Closure::<dyn Fn()>::new(move || cancelled.finish());
-    let (source, options) = (Object::new(), Object::new());
-    // JavaScript owns the two from here, and lets go of them with the stream.
-    Reflect::set(&source, &"pull".into(), &pull.into_js_value()).map_err(unmade)?;
-    Reflect::set(&source, &"cancel".into(), &cancel.into_js_value()).map_err(unmade)?;
-    Reflect::set(&options, &"highWaterMark".into(), &STREAM_BYTES.into()).map_err(unmade)?;
-    let strategy = Strategy::new(&options).map_err(unmade)?;
-    Ok(Source::new(&source, &strategy).map_err(unmade)?.unchecked_into())
-}
-
 /// A response that streams everything after this sequence. 204 where nothing will follow, which tells a browser
 /// not to reconnect.
-pub fn response<S: Stored + 'static>(tail: &Rc<RefCell<Tail>>, log: &Rc<S>, after: u64) -> Outcome<Response> {
+pub fn response<S: Stored + 'static>(
+    tail: &Rc<RefCell<Tail>>,
+    log: &Rc<S>,
+    after: u64,
+    token_id: Option<TokenId>,
+) -> Outcome<Response> {
     let headers = Headers::new();
     headers.set("cache-control", "no-store")?;
     if tail.borrow().ended && after >= tail.borrow().head {
         return Ok(Response::builder().with_status(204).with_headers(headers).empty());
     }
+    let options = Object::new();
+    Reflect::set(&options, &"highWaterMark".into(), &STREAM_BYTES.into()).map_err(unmade)?;
+    let stream = IdentityTransformStream::new(&options).map_err(unmade)?;
     let watcher = Rc::new(Watcher {
         tail: Rc::clone(tail),
         log: Rc::clone(log),
-        controller: OnceCell::new(),
+        writer: stream.writable().writer().map_err(unmade)?,
+        token_id,
+        ignore: Closure::new(drop),
         cursor: Cell::new(after),
         live: Cell::default(),
         finished: Cell::default(),
-        advancing: Cell::default(),
+        waiting: Cell::default(),
     });
-    let stream = readable(&watcher)?;
-    tail.borrow_mut().streams.push(watcher);
+    let (open, closed) = (Rc::clone(&watcher), watcher.writer.closed());
+    spawn_local(async move {
+        // Settles when everything was taken, or when the watcher went away.
+        let _ = JsFuture::from(closed).await;
+        open.finished.set(true);
+        open.leave();
+    });
+    tail.borrow_mut().streams.push(Rc::clone(&watcher) as Rc<dyn Pushed>);
+    watcher.advance();
     beat(Rc::clone(tail));
     headers.set("content-type", "text/event-stream; charset=utf-8")?;
     headers.set("x-accel-buffering", "no")?;
-    Ok(Response::builder().with_headers(headers).stream(stream))
+    Ok(Response::builder().with_headers(headers).stream(stream.readable()))
 }
 
 /// One timer for all streams, for as long as there is one.
@@ -212,7 +233,7 @@ fn beat(tail: Rc<RefCell<Tail>>) {
     if std::mem::replace(&mut tail.borrow_mut().beating, true) {
         return;
     }
-    worker::wasm_bindgen_futures::spawn_local(async move {
+    spawn_local(async move {
         loop {
             Delay::from(Duration::from_secs(STREAM_HEARTBEAT_SECONDS)).await;
             let (head, streams) = {

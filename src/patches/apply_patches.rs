@@ -22,7 +22,7 @@ pub async fn apply_patches(bindings: &Bindings, owner_id: OwnerId, id: PatchBatc
     if patch.state == PatchState::Rejected {
         return Err(Failure::wrong_state(format!("Patch batch {id} was rejected; propose it anew")));
     }
-    let batch = read(&bindings.blobs()?, id).await?;
+    let batch = read(&bindings.blobs()?, &patch).await?;
     let begun_ms = now_ms();
     let command = WorkspaceCommand::Apply {
         project_id: patch.project_id,

@@ -36,20 +36,25 @@ pub async fn find(db: &Db, owner_id: OwnerId, id: PatchBatchId) -> Outcome<Patch
 
 pub async fn get_patch(bindings: &Bindings, owner_id: OwnerId, id: PatchBatchId) -> Outcome<Patch> {
     let summary = find(&bindings.db, owner_id, id).await?;
-    let batch = read(&bindings.blobs()?, id).await?;
+    let batch = read(&bindings.blobs()?, &summary).await?;
     let receipt = store::receipt(&bindings.db, id).await?;
     Ok(Patch { summary, batch, receipt })
 }
 
-/// Where a batch's operations are in R2.
-fn key(id: PatchBatchId) -> String {
-    format!("patches/{id}.json")
+/// Where the operations of a project's batches are in R2.
+pub fn prefix(project_id: ProjectId) -> String {
+    format!("patches/{project_id}/")
 }
 
-async fn read(bucket: &Bucket, id: PatchBatchId) -> Outcome<PatchBatch> {
-    let object = bucket.get(key(id)).execute().await?;
+fn key(patch: &PatchSummary) -> String {
+    format!("{}{}.json", prefix(patch.project_id), patch.id)
+}
+
+async fn read(bucket: &Bucket, patch: &PatchSummary) -> Outcome<PatchBatch> {
+    let object = bucket.get(key(patch)).execute().await?;
     let body = object.as_ref().and_then(worker::Object::body);
-    let body = body.ok_or_else(|| Failure::internal("a patch batch", format!("{id} is not in R2")))?;
+    let body =
+        body.ok_or_else(|| Failure::internal("a patch batch", format!("{} is not in R2", patch.id)))?;
     parse(&body.text().await?)
 }
 

@@ -56,7 +56,7 @@ pub async fn propose_patch(
         // Another owner's id, too, is answered as absent.
         return find(&bindings.db, owner_id, id).await;
     }
-    bindings.blobs()?.put(key(id), json).execute().await?;
+    bindings.blobs()?.put(key(&summary), json).execute().await?;
     store::propose(&bindings.db, &summary).await?;
     find(&bindings.db, owner_id, id).await
 }

@@ -116,6 +116,16 @@ fn changes(result: &D1Result) -> Outcome<usize> {
     Ok(meta.and_then(|meta| meta.changes).unwrap_or(0))
 }
 
+/// What D1 says of itself when the same request may succeed a moment later.
+const PASSING: [&str; 6] = [
+    "overloaded",
+    "too many requests",
+    "SQLITE_BUSY",
+    "Network connection lost",
+    "caused object to be reset",
+    "due to transient issue",
+];
+
 fn failed(error: worker::Error) -> Failure {
     let cause = match &error {
         worker::Error::D1(error) => error.cause(),
@@ -130,11 +140,11 @@ fn failed(error: worker::Error) -> Failure {
     if cause.contains("FOREIGN KEY constraint failed") {
         return Failure::problem(ProblemKind::Conflict, "Something that this refers to is gone");
     }
-    if cause.contains("overloaded") || cause.contains("too many requests") {
+    if PASSING.iter().any(|passing| cause.contains(passing)) {
         worker::console_error!("D1: {cause}");
         return Failure::problem(
             ProblemKind::Overloaded,
-            "The database is overloaded; try again in a moment",
+            "The database is overloaded or away; try again in a moment",
         );
     }
     Failure::internal("D1", cause)

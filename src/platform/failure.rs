@@ -42,9 +42,13 @@ impl Failure {
 
     /// One field that breaks a rule.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        let mut problem = Problem::new(ProblemKind::Invalid, "A field breaks a rule; mend it and send again");
-        problem.faults.push(Fault { field: field.into(), message: message.into() });
-        Self::Problem(Box::new(problem))
+        Self::faults("A field breaks a rule", vec![Fault { field: field.into(), message: message.into() }])
+    }
+
+    /// Fields that break rules, each named.
+    pub fn faults(what: &str, faults: Vec<Fault>) -> Self {
+        let detail = format!("{what}; mend it and send again");
+        Self::Problem(Box::new(Problem { faults, ..Problem::new(ProblemKind::Invalid, detail) }))
     }
 
     /// What the caller is told.

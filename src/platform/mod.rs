@@ -4,6 +4,8 @@ pub mod clock;
 pub mod d1;
 pub mod failure;
 pub mod ids;
+pub mod json_path;
 pub mod object;
 pub mod paging;
+pub mod prefix;
 pub mod sql;

@@ -8,12 +8,9 @@ use shared_contracts::ids::{OwnerId, ProjectId};
 use shared_contracts::page::PageQuery;
 use shared_contracts::projects::{CreateProject, Project, UpdateProject};
 
-use crate::bindings::Bindings;
 use crate::platform::clock::now_ms;
 use crate::platform::d1::Db;
 use crate::platform::failure::{Failure, Outcome};
-use crate::platform::object;
-use crate::workspaces::commands::WorkspaceCommand;
 
 pub async fn create_project(
     db: &Db,
@@ -51,13 +48,12 @@ pub async fn update_project(
     get_project(db, owner_id, id).await
 }
 
-/// 1. The row goes, unless an execution is active, and with it everything in D1 that refers to it.
-/// 2. The files go. A failure of 2 leaves unreachable bytes, which a second call removes.
-pub async fn delete_project(bindings: &Bindings, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
-    if !store::delete(&bindings.db, owner_id, id).await? {
-        get_project(&bindings.db, owner_id, id).await?;
-        let detail = format!("Project {id} has an active execution; stop it first");
-        return Err(Failure::wrong_state(detail));
+/// The project is gone at once, unless an execution is active, and with it everything in D1 that refers to it. What it
+/// owned elsewhere goes by and by: see [`crate::deletions`].
+pub async fn delete_project(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
+    if store::delete(db, owner_id, id, now_ms()).await? {
+        return Ok(());
     }
-    object::call::<()>(&bindings.workspace(id)?, &WorkspaceCommand::Delete).await
+    get_project(db, owner_id, id).await?;
+    Err(Failure::wrong_state(format!("Project {id} has an active execution; stop it first")))
 }

@@ -1,4 +1,4 @@
-//! SQL on `projects`.
+//! SQL on `projects`, and what a deletion leaves to `deletions`.
 
 use shared_contracts::ids::{OwnerId, ProjectId};
 use shared_contracts::page::PageQuery;
@@ -30,12 +30,29 @@ pub const UPDATE: &str = "UPDATE projects
   SET name = coalesce(?3, name), description = coalesce(?4, description), updated_at_ms = ?5
   WHERE id = ?1 AND owner_id = ?2";
 
-pub const DELETE: &str = "DELETE FROM projects WHERE id = ?1 AND owner_id = ?2
-  AND NOT EXISTS (SELECT 1 FROM executions WHERE project_id = ?1 AND ended_at_ms IS NULL)";
+/// What is left to remove once the project is gone, if it may go. In one transaction with [`LEAVE_EXECUTIONS`] and
+/// [`DELETE`], which do nothing without it.
+pub const LEAVE: &str = "INSERT INTO deletions (id, kind, deleted_at_ms, due_at_ms)
+  SELECT id, 'project', ?3, ?3 FROM projects WHERE id = ?1 AND owner_id = ?2
+    AND NOT EXISTS (SELECT 1 FROM executions WHERE project_id = ?1 AND ended_at_ms IS NULL)";
+
+pub const LEAVE_EXECUTIONS: &str = "INSERT INTO deletions (id, kind, deleted_at_ms, due_at_ms)
+  SELECT id, 'execution', ?2, ?2 FROM executions WHERE project_id = ?1
+    AND EXISTS (SELECT 1 FROM deletions WHERE deletions.id = ?1)";
+
+pub const DELETE: &str =
+    "DELETE FROM projects WHERE id = ?1 AND EXISTS (SELECT 1 FROM deletions WHERE deletions.id = ?1)";
 
 #[cfg(test)]
-pub const STATEMENTS: &[(&str, &str)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("GET", GET), ("UPDATE", UPDATE), ("DELETE", DELETE)];
+pub const STATEMENTS: &[(&str, &str)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("GET", GET),
+    ("UPDATE", UPDATE),
+    ("LEAVE", LEAVE),
+    ("LEAVE_EXECUTIONS", LEAVE_EXECUTIONS),
+    ("DELETE", DELETE),
+];
 
 pub async fn insert(db: &Db, project: &Project) -> Outcome<()> {
     let args = args![
@@ -73,6 +90,13 @@ pub async fn update(
     db.change(UPDATE, args).await.map(drop)
 }
 
-pub async fn delete(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<bool> {
-    Ok(db.change(DELETE, args![id.to_string(), owner_id.to_string()]).await? > 0)
+/// Whether it was there and could go.
+pub async fn delete(db: &Db, owner_id: OwnerId, id: ProjectId, now_ms: u64) -> Outcome<bool> {
+    let id = id.to_string();
+    let statements = [
+        (LEAVE, args![id.as_str(), owner_id.to_string(), now_ms] as &[_]),
+        (LEAVE_EXECUTIONS, args![id.as_str(), now_ms]),
+        (DELETE, args![id.as_str()]),
+    ];
+    Ok(db.change_all(&statements).await?.last().is_some_and(|deleted| *deleted > 0))
 }

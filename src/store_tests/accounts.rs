@@ -18,6 +18,7 @@ fn a_token_is_good_until_it_expires_or_is_revoked() {
     let database = Database::new().filled();
     let account = find(&database, 999_999).unwrap();
     assert_eq!((account.owner_id.to_string(), account.scopes.len()), (ids::owner(), 2));
+    assert_eq!(account.expires_at_ms, Some(1_000_000));
     assert!(find(&database, 1_000_000).is_none(), "expired");
     let revoke =
         |owner: String, at_ms: u64| database.change(tokens::REVOKE, args![ids::token(), owner, at_ms]);
@@ -87,7 +88,7 @@ fn old_keys_are_forgotten_and_new_ones_are_not() {
 
 fn connect(database: &Database, id: u128, name: &str) -> ContainerAgentId {
     let id = ContainerAgentId::new(2, id).to_string();
-    let args = args![id, ids::owner(), name, "0.2.0", 7, "limited", false, 30];
+    let args = args![id, ids::owner(), name, "0.2.0", 7, "limited", 2_048, 1.5, false, 30];
     database.typed(machines::CONNECT, args).unwrap()
 }
 
@@ -102,6 +103,7 @@ fn a_name_comes_back_as_the_machine_it_was() {
     let found = machine(&database);
     assert_eq!((found.state.as_str(), found.capacity, found.shared), ("connected", 7, false));
     assert_eq!((found.version.as_str(), found.disconnected_at_ms), ("0.2.0", None));
+    assert_eq!((found.memory_mb_max, found.cpu_cores_max), (2_048, 1.5));
     assert_ne!(connect(&database, 2, "another").to_string(), ids::machine());
 }
 

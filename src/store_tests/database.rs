@@ -121,6 +121,10 @@ pub mod ids {
     pub fn execution() -> String {
         ExecutionId::new(1, 1).to_string()
     }
+    /// Its record is gone.
+    pub fn deleted_execution() -> String {
+        ExecutionId::new(1, 2).to_string()
+    }
     pub fn machine() -> String {
         ContainerAgentId::new(1, 1).to_string()
     }
@@ -170,7 +174,8 @@ fn rows() -> Vec<(&'static str, String)> {
         (
             "container_agents",
             format!(
-                "INSERT INTO container_agents VALUES
+                "INSERT INTO container_agents (id, owner_id, name, state, version, capacity, sandbox_tier, shared,
+                   connected_at_ms, disconnected_at_ms) VALUES
                  ('{machine}', '{owner}', 'box', 'disconnected', '0.1.0', 4, 'strong', 1, 1, 2)"
             ),
         ),
@@ -204,6 +209,13 @@ fn rows() -> Vec<(&'static str, String)> {
             format!(
                 "INSERT INTO patch_events VALUES
                  ('pev_filled', '{patch}', '{project}', '{execution}', 'proposed', '{{}}', 0, 3)"
+            ),
+        ),
+        (
+            "deletions",
+            format!(
+                "INSERT INTO deletions VALUES ('{gone}', 'execution', 5, 7)",
+                gone = ids::deleted_execution()
             ),
         ),
     ]

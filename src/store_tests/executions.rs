@@ -110,6 +110,23 @@ fn a_lease_is_granted_once_per_generation_and_never_backwards() {
 }
 
 #[test]
+fn a_lease_stands_until_it_is_lost_taken_over_or_its_execution_ends() {
+    let (database, execution) = queued();
+    let is_held = |generation: u32| database.record(HELD, args![execution.as_str(), generation]).is_some();
+    assert!(!is_held(0), "it waits");
+    lease(&database, &execution, 1);
+    assert!(is_held(1) && !is_held(0) && !is_held(2));
+    running(&database, &execution, 1, 30);
+    assert!(is_held(1));
+    requeue(&database, &execution, 1, 1);
+    assert!(!is_held(1), "lost");
+    lease(&database, &execution, 2);
+    assert!(is_held(2) && !is_held(1));
+    end(&database, &execution, 2, "succeeded");
+    assert!(!is_held(2), "ended");
+}
+
+#[test]
 fn what_is_to_be_stopped_or_has_ended_is_not_leased() {
     let (database, execution) = queued();
     assert_eq!(database.change(REQUEST_STOP, args![execution.as_str(), "own_other"]), 0, "another's");
@@ -201,6 +218,8 @@ fn the_reconciler_sees_what_has_not_moved_oldest_first_and_others_next() {
     assert_eq!(unmoved(5, 10), [""; 0], "the filled one has ended, and nothing is older than 5");
     assert_eq!(unmoved(100, 10), [other.clone(), execution.clone()]);
     assert_eq!(unmoved(100, 1), [other.as_str()]);
+    let found: Vec<Unmoved> = database.typed(UNMOVED, args![100, 1]).unwrap();
+    assert_eq!((found[0].memory_mb, found[0].cpu_cores), (64, 0.5));
     assert_eq!(database.change(LOOKED_AT, args![other.as_str(), 60]), 1);
     assert_eq!(unmoved(100, 10), [execution, other]);
     assert_eq!(database.change(LOOKED_AT, args![ids::execution(), 60]), 0, "an ended one stays as it was");

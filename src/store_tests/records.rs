@@ -13,8 +13,9 @@ use shared_contracts::projects::Project;
 use shared_contracts::tasks::Task;
 
 use super::database::{Database, ids};
+use crate::deletions::store::{Deletion, Leftover};
 use crate::executions::store::Settings;
-use crate::{accounts, args, artifacts, container_agents, executions, patches, projects, tasks};
+use crate::{accounts, args, artifacts, container_agents, deletions, executions, patches, projects, tasks};
 
 fn page<T: DeserializeOwned>(
     database: &Database,
@@ -110,9 +111,17 @@ fn a_task_moves_only_from_where_it_was_seen() {
 #[test]
 fn nothing_is_deleted_under_an_active_execution() {
     let database = Database::new().filled();
-    let task = |owner: &str| database.change(tasks::store::DELETE, args![ids::task(), ids::project(), owner]);
-    let project = |owner: &str| database.change(projects::store::DELETE, args![ids::project(), owner]);
-    database.change("UPDATE executions SET state = 'lost', ended_at_ms = NULL", &[]);
+    let task = |owner: &str| {
+        database.change(tasks::store::LEAVE_EXECUTIONS, args![ids::task(), ids::project(), owner, 9]);
+        database.change(tasks::store::DELETE, args![ids::task(), ids::project(), owner])
+    };
+    let project = |owner: &str| {
+        database.change(projects::store::LEAVE, args![ids::project(), owner, 9]);
+        database.change(projects::store::LEAVE_EXECUTIONS, args![ids::project(), 9]);
+        database.change(projects::store::DELETE, args![ids::project()])
+    };
+    let left = || database.texts("SELECT id FROM deletions WHERE deleted_at_ms = 9 ORDER BY id");
+    database.change("UPDATE executions SET state = 'queued', ended_at_ms = NULL", &[]);
     assert_eq!(project(&ids::owner()), 0);
     database
         .change("UPDATE tasks SET state = 'in_progress', active_execution_id = ?1", args![ids::execution()]);
@@ -120,10 +129,41 @@ fn nothing_is_deleted_under_an_active_execution() {
     database.change("UPDATE executions SET state = 'failed', ended_at_ms = 5", &[]);
     database.change("UPDATE tasks SET state = 'todo', active_execution_id = NULL", &[]);
     assert_eq!((task("own_other"), project("own_other")), (0, 0), "another's");
+    assert_eq!(left(), [""; 0], "what stays leaves nothing");
     assert_eq!(task(&ids::owner()), 1);
     assert_eq!(database.value("SELECT count(*) FROM executions"), "0", "its executions go along");
     assert_eq!(project(&ids::owner()), 1);
     assert_eq!(database.value("SELECT count(*) FROM patch_events"), "0");
+    assert_eq!(left(), [ids::execution(), ids::project()]);
+    assert_eq!(project(&ids::owner()), 0, "the same again");
+}
+
+#[test]
+fn a_project_leaves_itself_and_its_executions() {
+    let database = Database::new().filled();
+    let (project, owner) = (ids::project(), ids::owner());
+    assert_eq!(database.change(projects::store::LEAVE, args![project.as_str(), owner, 9]), 1);
+    assert_eq!(database.change(projects::store::LEAVE_EXECUTIONS, args![project.as_str(), 9]), 1);
+    assert_eq!(database.change(projects::store::DELETE, args![project.as_str()]), 1);
+    assert_eq!(database.value("SELECT count(*) FROM executions"), "0");
+    let due = |now_ms: u64, limit: u32| -> Vec<Deletion> {
+        database.typed(deletions::store::DUE, args![now_ms, limit]).unwrap()
+    };
+    let found = due(9, 10);
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].what, Leftover::Execution { id: ids::deleted_execution().parse().unwrap() });
+    assert_eq!(found[0].deleted_at_ms, 5);
+    assert!(
+        found[1..].contains(&Deletion {
+            what: Leftover::Project { id: project.parse().unwrap() },
+            deleted_at_ms: 9
+        })
+    );
+    assert_eq!((due(8, 10).len(), due(6, 10).len(), due(9, 2).len()), (1, 0, 2), "oldest first, bounded");
+    assert_eq!(database.change(deletions::store::POSTPONE, args![ids::deleted_execution(), 10]), 1);
+    assert_eq!(due(9, 10).len(), 2, "others go first");
+    assert_eq!(database.change(deletions::store::DONE, args![ids::deleted_execution()]), 1);
+    assert_eq!(database.change(deletions::store::DONE, args![ids::deleted_execution()]), 0);
 }
 
 #[test]

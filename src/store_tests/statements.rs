@@ -1,7 +1,7 @@
 //! Every statement that a store has: it fits the schema, and finds its rows through an index.
 
 use super::database::{Database, SMALL_TABLES};
-use crate::{accounts, artifacts, container_agents, entry, executions, patches, projects, tasks};
+use crate::{accounts, artifacts, container_agents, deletions, entry, executions, patches, projects, tasks};
 
 type Statements = &'static [(&'static str, &'static str)];
 
@@ -10,6 +10,7 @@ const STORES: &[(&str, Statements)] = &[
     ("accounts/store.rs", accounts::store::STATEMENTS),
     ("artifacts/store.rs", artifacts::store::STATEMENTS),
     ("container_agents/store.rs", container_agents::store::STATEMENTS),
+    ("deletions/store.rs", deletions::store::STATEMENTS),
     ("entry/idempotency.rs", entry::idempotency::STATEMENTS),
     ("executions/store.rs", executions::store::STATEMENTS),
     ("patches/store.rs", patches::store::STATEMENTS),
@@ -74,7 +75,7 @@ fn every_statement_fits_the_schema() {
 }
 
 /// The steps of SQLite's plan.
-fn plan(database: &Database, sql: &str) -> Vec<String> {
+pub fn plan(database: &Database, sql: &str) -> Vec<String> {
     let mut statement = database.0.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     // What a parameter is does not change the plan: there are no statistics.
     let parameters = vec![rusqlite::types::Value::Null; statement.parameter_count()];
@@ -83,7 +84,7 @@ fn plan(database: &Database, sql: &str) -> Vec<String> {
 }
 
 /// The table that a step reads from its beginning to its end, if it does that to one that grows.
-fn scanned<'a>(tables: &[String], step: &'a str) -> Option<&'a str> {
+pub fn scanned<'a>(tables: &[String], step: &'a str) -> Option<&'a str> {
     let table = step.strip_prefix("SCAN ")?.split(' ').next()?;
     (tables.iter().any(|known| known == table) && !SMALL_TABLES.contains(&table)).then_some(table)
 }

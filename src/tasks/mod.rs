@@ -72,8 +72,9 @@ pub async fn update_task(db: &Db, key: TaskKey, input: UpdateTask) -> Outcome<St
     get_task(db, key).await
 }
 
+/// The task is gone at once with its executions; their logs and artifacts go by and by: see [`crate::deletions`].
 pub async fn delete_task(db: &Db, key: TaskKey) -> Outcome<()> {
-    if store::delete(db, key).await? {
+    if store::delete(db, key, now_ms()).await? {
         return Ok(());
     }
     get_task(db, key).await?;

@@ -37,12 +37,24 @@ pub const UPDATE: &str =
   priority = coalesce(?5, priority), state = coalesce(?6, state), updated_at_ms = ?8
   WHERE id = ?1 AND project_id = ?2 AND state = ?7";
 
+/// What is left to remove once the task is gone, if it may go: in one transaction with [`DELETE`].
+pub const LEAVE_EXECUTIONS: &str = "INSERT INTO deletions (id, kind, deleted_at_ms, due_at_ms)
+  SELECT executions.id, 'execution', ?4, ?4 FROM tasks JOIN executions ON executions.task_id = tasks.id
+  WHERE tasks.id = ?1 AND tasks.project_id = ?2 AND active_execution_id IS NULL
+    AND EXISTS (SELECT 1 FROM projects WHERE projects.id = ?2 AND projects.owner_id = ?3)";
+
 pub const DELETE: &str = "DELETE FROM tasks WHERE id = ?1 AND project_id = ?2 AND active_execution_id IS NULL
   AND EXISTS (SELECT 1 FROM projects WHERE projects.id = ?2 AND owner_id = ?3)";
 
 #[cfg(test)]
-pub const STATEMENTS: &[(&str, &str)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("GET", GET), ("UPDATE", UPDATE), ("DELETE", DELETE)];
+pub const STATEMENTS: &[(&str, &str)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("GET", GET),
+    ("UPDATE", UPDATE),
+    ("LEAVE_EXECUTIONS", LEAVE_EXECUTIONS),
+    ("DELETE", DELETE),
+];
 
 pub async fn insert(db: &Db, task: &Task) -> Outcome<()> {
     let args = args![
@@ -85,7 +97,12 @@ pub async fn update(
     Ok(db.change(UPDATE, args).await? > 0)
 }
 
-pub async fn delete(db: &Db, key: TaskKey) -> Outcome<bool> {
-    let args = args![key.id.to_string(), key.project_id.to_string(), key.owner_id.to_string()];
-    Ok(db.change(DELETE, args).await? > 0)
+/// Whether it was there and could go.
+pub async fn delete(db: &Db, key: TaskKey, now_ms: u64) -> Outcome<bool> {
+    let (id, project_id, owner_id) =
+        (key.id.to_string(), key.project_id.to_string(), key.owner_id.to_string());
+    let leave = args![id.as_str(), project_id.as_str(), owner_id.as_str(), now_ms];
+    let delete = args![id.as_str(), project_id.as_str(), owner_id.as_str()];
+    let changed = db.change_all(&[(LEAVE_EXECUTIONS, leave), (DELETE, delete)]).await?;
+    Ok(changed.last().is_some_and(|deleted| *deleted > 0))
 }

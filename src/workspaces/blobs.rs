@@ -23,12 +23,19 @@ pub const SCHEMA: &str = "
     content BLOB,
     r2_key TEXT,
     CHECK ((content IS NULL) <> (r2_key IS NULL))
-  ) WITHOUT ROWID;";
+  ) WITHOUT ROWID;
+  -- In R2, and no blob refers to it: it is being written, or is to be deleted.
+  CREATE TABLE IF NOT EXISTS loose_objects (r2_key TEXT PRIMARY KEY) WITHOUT ROWID;";
 
 #[derive(serde::Deserialize)]
 struct Place {
     r2_key: Option<String>,
     size_bytes: u64,
+}
+
+/// Where a project's large blobs are in R2.
+pub fn prefix(project_id: ProjectId) -> String {
+    format!("blobs/{project_id}/")
 }
 
 /// Where a blob's content is.
@@ -89,7 +96,7 @@ pub fn exists(sql: &Sql, sha256: Sha256) -> Outcome<bool> {
 /// Keeps content of any size that is in memory already.
 pub async fn keep(sql: &Sql, bucket: &Bucket, project_id: ProjectId, bytes: Vec<u8>) -> Outcome<Sha256> {
     let mut writer = BlobWriter::new(project_id);
-    writer.push(bucket, bytes).await?;
+    writer.push(sql, bucket, bytes).await?;
     Ok(writer.finish(sql, bucket).await?.sha256)
 }
 
@@ -121,12 +128,15 @@ impl BlobWriter {
         Self { project_id, hasher, size_bytes: 0, pending: Vec::new(), upload: None }
     }
 
-    /// The hash is known only at the end, so the key is not the hash.
-    fn new_key(&self) -> Outcome<String> {
-        Ok(format!("blobs/{}/{:032x}", self.project_id, entropy()?))
+    /// The hash is known only at the end, so the key is not the hash. Noted before anything is there: what is given up
+    /// half-way is found again.
+    fn new_key(&self, sql: &Sql) -> Outcome<String> {
+        let key = format!("{}{:032x}", prefix(self.project_id), entropy()?);
+        sql.run("INSERT INTO loose_objects (r2_key) VALUES (?)", sql_args![key.as_str()])?;
+        Ok(key)
     }
 
-    pub async fn push(&mut self, bucket: &Bucket, piece: Vec<u8>) -> Outcome<()> {
+    pub async fn push(&mut self, sql: &Sql, bucket: &Bucket, piece: Vec<u8>) -> Outcome<()> {
         self.hasher.update(&piece);
         self.size_bytes += piece.len() as u64;
         if self.pending.is_empty() {
@@ -137,14 +147,14 @@ impl BlobWriter {
         while self.pending.len() >= PART_BYTES {
             let rest = self.pending.split_off(PART_BYTES);
             let part = std::mem::replace(&mut self.pending, rest);
-            self.send(bucket, part).await?;
+            self.send(sql, bucket, part).await?;
         }
         Ok(())
     }
 
-    async fn send(&mut self, bucket: &Bucket, part: Vec<u8>) -> Outcome<()> {
+    async fn send(&mut self, sql: &Sql, bucket: &Bucket, part: Vec<u8>) -> Outcome<()> {
         if self.upload.is_none() {
-            let key = self.new_key()?;
+            let key = self.new_key(sql)?;
             let upload = bucket.create_multipart_upload(key.as_str()).execute().await?;
             self.upload = Some(Upload { key, upload, parts: Vec::new() });
         }
@@ -172,7 +182,7 @@ impl BlobWriter {
             }
             let new = !exists(sql, sha256)?;
             if new {
-                let key = self.new_key()?;
+                let key = self.new_key(sql)?;
                 bucket.put(&key, self.pending).execute().await?;
                 refer(sql, sha256, size_bytes, &key)?;
             }
@@ -197,18 +207,11 @@ fn refer(sql: &Sql, sha256: Sha256, size_bytes: u64, key: &str) -> Outcome<()> {
     sql.run(
         "INSERT INTO blobs (sha256, size_bytes, r2_key) VALUES (?, ?, ?) ON CONFLICT (sha256) DO NOTHING",
         sql_args![sha256.to_string(), number(size_bytes), key],
+    )?;
+    // Of two that came at once, the second one's object stays loose.
+    sql.run(
+        "DELETE FROM loose_objects WHERE r2_key = ?2
+           AND EXISTS (SELECT 1 FROM blobs WHERE sha256 = ?1 AND r2_key = ?2)",
+        sql_args![sha256.to_string(), key],
     )
-}
-
-/// Every object of the project's in R2, a bounded number at a time.
-pub async fn delete_all(sql: &Sql, bucket: &Bucket) -> Outcome<()> {
-    #[derive(serde::Deserialize)]
-    struct Key {
-        r2_key: String,
-    }
-    let keys: Vec<Key> = sql.rows("SELECT r2_key FROM blobs WHERE r2_key IS NOT NULL", Vec::new())?;
-    for batch in keys.chunks(1_000) {
-        bucket.delete_multiple(batch.iter().map(|key| key.r2_key.as_str()).collect()).await?;
-    }
-    Ok(())
 }

@@ -33,6 +33,16 @@ pub enum WorkspaceCommand {
     Blobs { sha256: Vec<Sha256> },
     /// Answers a `Receipt`, or the problem `patch_refused`; a batch that was applied answers its receipt again.
     Apply { project_id: ProjectId, patch_batch_id: PatchBatchId, title: String, batch: PatchBatch },
-    /// Forgets everything. Answers nothing.
-    Delete,
+    /// The project was deleted: nothing is kept, nobody is answered any more. Answers nothing.
+    Forget,
+}
+
+impl WorkspaceCommand {
+    /// Whether it may leave something that nobody refers to.
+    pub fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Import { .. } | Self::StartImport { .. } | Self::StoreBlobs { .. } | Self::Apply { .. }
+        )
+    }
 }

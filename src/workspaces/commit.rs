@@ -7,7 +7,7 @@ use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::{ImportReceipt, Revision};
 
 use super::blobs;
-use super::import::require_open;
+use super::import_in_parts::{require_declared_sizes, require_open};
 use super::tree::Tree;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
@@ -31,7 +31,7 @@ struct Counts {
 }
 
 const COUNTS: &str = "
-  WITH mine AS (SELECT path, staged.sha256, mode, size_bytes FROM staged
+  WITH mine AS (SELECT path, staged.sha256, mode, blobs.size_bytes FROM staged
     LEFT JOIN blobs ON blobs.sha256 = staged.sha256 WHERE import_id = ?1)
   SELECT count(*) AS files, sum(size_bytes) AS bytes, count(*) FILTER (WHERE size_bytes IS NULL) AS missing,
     count(*) FILTER (WHERE NOT EXISTS
@@ -62,6 +62,7 @@ pub fn commit(tree: &Tree, import_id: ImportId) -> Outcome<ImportReceipt> {
     if counts.bytes.unwrap_or(0) > WORKSPACE_BYTES_MAX {
         return Err(Failure::too_large("A workspace", WORKSPACE_BYTES_MAX, "bytes"));
     }
+    require_declared_sizes(tree, import_id)?;
     check_shape(tree, &id)?;
     check_links(tree, &id)?;
     let mut revision = tree.head()?;
@@ -113,7 +114,7 @@ fn check_links(tree: &Tree, id: &str) -> Outcome<()> {
         size_bytes: u64,
     }
     let links: Vec<Row> = tree.sql.rows(
-        "SELECT path, staged.sha256 AS sha256, size_bytes FROM staged JOIN blobs ON blobs.sha256 = staged.sha256
+        "SELECT path, staged.sha256 AS sha256, blobs.size_bytes AS size_bytes FROM staged JOIN blobs ON blobs.sha256 = staged.sha256
          WHERE import_id = ? AND mode = 'symlink'",
         sql_args![id],
     )?;
@@ -143,7 +144,7 @@ fn replace(tree: &Tree, id: &str, revision: &Revision) -> Outcome<()> {
     )?;
     tree.sql.run(
         "INSERT INTO entries (path, since, sha256, size_bytes, mode)
-         SELECT path, ?2, staged.sha256, size_bytes, mode FROM staged JOIN blobs ON blobs.sha256 = staged.sha256
+         SELECT path, ?2, staged.sha256, blobs.size_bytes, mode FROM staged JOIN blobs ON blobs.sha256 = staged.sha256
          WHERE import_id = ?1
            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.path = staged.path AND until IS NULL)",
         sql_args![id, new],

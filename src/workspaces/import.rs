@@ -1,23 +1,19 @@
-//! A whole tree comes in: as one stream, or as a manifest and then only the blobs that are missing.
+//! A whole tree comes in as one stream.
 //!
 //! Files are staged under an import id and become a revision in one moment, or never. Blobs are kept as they come:
 //! a second try of a broken import sends them to the same place.
 
 use futures::StreamExt;
-use shared_contracts::hash::Sha256;
 use shared_contracts::ids::{ImportId, ProjectId};
-use shared_contracts::limits::{
-    BLOB_PACK_BYTES_MAX, FILE_BYTES_MAX, MANIFEST_BODY_BYTES_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_FILES_MAX,
-};
+use shared_contracts::limits::{FILE_BYTES_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_FILES_MAX};
 use shared_contracts::paths::WorkspacePath;
-use shared_contracts::workspaces::{FileMode, ImportReceipt, ManifestEntry, StartedImport, StoredBlobs};
+use shared_contracts::workspaces::{FileMode, ImportReceipt, ManifestEntry};
 use worker::{Bucket, ByteStream};
 
 use super::blobs::BlobWriter;
 use super::commit::commit;
 use super::tar_reader::{Entry, EntryKind, Step, TarError, TarReader};
 use super::tree::Tree;
-use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
 use crate::platform::sql::number;
 use crate::sql_args;
@@ -28,14 +24,15 @@ pub const SCHEMA: &str = "
     import_id TEXT NOT NULL,
     path TEXT NOT NULL,
     sha256 TEXT NOT NULL,
+    -- As the manifest declares it.
+    size_bytes INTEGER NOT NULL,
     mode TEXT NOT NULL,
     PRIMARY KEY (import_id, path)
-  ) WITHOUT ROWID;";
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS staged_by_blob ON staged (import_id, sha256);";
 
 /// Rows written by one statement.
 const STAGE_ROWS: usize = 500;
-/// An import that was not committed for a day is forgotten.
-const ABANDONED_MS: u64 = 24 * 3_600 * 1_000;
 
 impl From<TarError> for Failure {
     fn from(error: TarError) -> Self {
@@ -48,8 +45,8 @@ impl From<TarError> for Failure {
     }
 }
 
-/// Collects files, and writes them many at a time.
-struct Staging<'a> {
+/// Collects the files of one import, and writes them many at a time.
+pub struct Staging<'a> {
     tree: &'a Tree,
     import_id: ImportId,
     rows: Vec<ManifestEntry>,
@@ -58,11 +55,7 @@ struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
-    fn begin(tree: &'a Tree, import_id: ImportId) -> Outcome<Self> {
-        let oldest = ImportId::new(now_ms().saturating_sub(ABANDONED_MS), 0).to_string();
-        for table in ["imports", "staged"] {
-            tree.sql.run(&format!("DELETE FROM {table} WHERE import_id < ?"), sql_args![oldest.as_str()])?;
-        }
+    pub fn begin(tree: &'a Tree, import_id: ImportId) -> Outcome<Self> {
         tree.sql.run(
             "INSERT INTO imports (import_id, new_blob_bytes) VALUES (?, 0)",
             sql_args![import_id.to_string()],
@@ -70,7 +63,7 @@ impl<'a> Staging<'a> {
         Ok(Self { tree, import_id, rows: Vec::new(), files: 0, bytes: 0 })
     }
 
-    fn add(&mut self, entry: ManifestEntry) -> Outcome<()> {
+    pub fn add(&mut self, entry: ManifestEntry) -> Outcome<()> {
         self.files += 1;
         self.bytes += entry.size_bytes;
         if self.files > WORKSPACE_FILES_MAX {
@@ -84,13 +77,14 @@ impl<'a> Staging<'a> {
     }
 
     /// As an unpacked archive would be: the last entry of a path stands.
-    fn flush(&mut self) -> Outcome<()> {
+    pub fn flush(&mut self) -> Outcome<()> {
         let rows =
             serde_json::to_string(&self.rows).map_err(|error| Failure::internal("staging files", error))?;
         self.rows.clear();
         self.tree.sql.run(
-            "INSERT OR REPLACE INTO staged (import_id, path, sha256, mode)
-             SELECT ?1, value ->> 'path', value ->> 'sha256', value ->> 'mode' FROM json_each(?2)",
+            "INSERT OR REPLACE INTO staged (import_id, path, sha256, size_bytes, mode)
+             SELECT ?1, value ->> 'path', value ->> 'sha256', value ->> 'size_bytes', value ->> 'mode'
+             FROM json_each(?2)",
             sql_args![self.import_id.to_string(), rows],
         )
     }
@@ -103,23 +97,26 @@ fn parsed(path: &str) -> Outcome<WorkspacePath> {
         .map_err(|error| Failure::invalid("archive", format!("`{}`: {error}", path.escape_debug())))
 }
 
-fn check_size(path: &str, size: u64) -> Outcome<()> {
+pub fn check_size(path: &str, size: u64) -> Outcome<()> {
     if size <= FILE_BYTES_MAX {
         return Ok(());
     }
     Err(Failure::too_large(&format!("The file `{}`", path.escape_debug()), FILE_BYTES_MAX, "bytes"))
 }
 
-/// What the next piece of the stream completes; none once the archive is over.
-async fn next_steps(body: &mut ByteStream, reader: &mut TarReader) -> Outcome<Option<Vec<Step>>> {
-    if reader.is_over() {
-        return Ok(None);
+/// What the next portion of the stream completes; none once the archive is over.
+pub async fn next_steps(body: &mut ByteStream, reader: &mut TarReader) -> Outcome<Option<Vec<Step>>> {
+    while !reader.is_over() {
+        let steps = reader.steps()?;
+        if !steps.is_empty() {
+            return Ok(Some(steps));
+        }
+        match body.next().await {
+            Some(piece) => reader.push(&piece?),
+            None => return Ok(Some(reader.finish()?)),
+        }
     }
-    let steps = match body.next().await {
-        Some(piece) => reader.push(&piece?)?,
-        None => reader.finish()?,
-    };
-    Ok(Some(steps))
+    Ok(None)
 }
 
 /// `import_workspace`: reads the archive as it comes, holding one piece of one file.
@@ -142,13 +139,13 @@ pub async fn import(
                     check_size(&entry.path, entry.size)?;
                     let mut writer = BlobWriter::new(project_id);
                     if let EntryKind::Symlink { target } = &entry.kind {
-                        writer.push(bucket, target.clone().into_bytes()).await?;
+                        writer.push(&tree.sql, bucket, target.clone().into_bytes()).await?;
                     }
                     current = Some((entry, path, writer));
                 }
                 Step::Content(piece) => {
                     if let Some((_, _, writer)) = &mut current {
-                        writer.push(bucket, piece).await?;
+                        writer.push(&tree.sql, bucket, piece).await?;
                     }
                 }
                 Step::End => {
@@ -171,125 +168,9 @@ pub async fn import(
     commit(tree, import_id)
 }
 
-fn count_new(tree: &Tree, import_id: ImportId, bytes: u64) -> Outcome<()> {
+pub fn count_new(tree: &Tree, import_id: ImportId, bytes: u64) -> Outcome<()> {
     tree.sql.run(
         "UPDATE imports SET new_blob_bytes = new_blob_bytes + ? WHERE import_id = ?",
         sql_args![number(bytes), import_id.to_string()],
     )
-}
-
-/// `start_import`: stages a manifest; answers which blobs are missing.
-pub async fn start(tree: &Tree, import_id: ImportId, mut body: ByteStream) -> Outcome<StartedImport> {
-    let mut staging = Staging::begin(tree, import_id)?;
-    let (mut pending, mut received, mut line_number) = (Vec::new(), 0u64, 0u64);
-    while let Some(piece) = body.next().await {
-        let piece = piece?;
-        received += piece.len() as u64;
-        if received > MANIFEST_BODY_BYTES_MAX {
-            return Err(Failure::too_large("A manifest", MANIFEST_BODY_BYTES_MAX, "bytes"));
-        }
-        pending.extend_from_slice(&piece);
-        let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let rest = pending.split_off(whole);
-        for line in std::mem::replace(&mut pending, rest).split(|byte| *byte == b'\n') {
-            line_number += 1;
-            stage_line(&mut staging, line, line_number)?;
-        }
-        line_number = line_number.saturating_sub(1);
-    }
-    stage_line(&mut staging, &pending, line_number + 1)?;
-    staging.flush()?;
-    #[derive(serde::Deserialize)]
-    struct Row {
-        sha256: Sha256,
-    }
-    let missing: Vec<Row> = tree.sql.rows(
-        "SELECT DISTINCT sha256 FROM staged WHERE import_id = ?
-         AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.sha256 = staged.sha256)",
-        sql_args![import_id.to_string()],
-    )?;
-    Ok(StartedImport { import_id, missing: missing.into_iter().map(|row| row.sha256).collect() })
-}
-
-fn stage_line(staging: &mut Staging<'_>, line: &[u8], number: u64) -> Outcome<()> {
-    if line.iter().all(u8::is_ascii_whitespace) {
-        return Ok(());
-    }
-    let entry: ManifestEntry = serde_json::from_slice(line)
-        .map_err(|error| Failure::invalid(&format!("manifest line {number}"), error.to_string()))?;
-    check_size(entry.path.as_str(), entry.size_bytes)?;
-    staging.add(entry)
-}
-
-/// The receipt of an import that is committed; none of one that is open.
-pub fn require_open(tree: &Tree, import_id: ImportId) -> Outcome<Option<ImportReceipt>> {
-    #[derive(serde::Deserialize)]
-    struct Row {
-        receipt: Option<String>,
-    }
-    let row: Option<Row> = tree
-        .sql
-        .first("SELECT receipt FROM imports WHERE import_id = ?", sql_args![import_id.to_string()])?;
-    match row {
-        None => Err(Failure::not_found("import", import_id)),
-        Some(Row { receipt: None }) => Ok(None),
-        Some(Row { receipt: Some(receipt) }) => serde_json::from_str(&receipt)
-            .map(Some)
-            .map_err(|error| Failure::internal("a stored receipt", error)),
-    }
-}
-
-/// `store_blobs`: content that does not hash to its name is refused; what came before it is kept.
-pub async fn store_blobs(
-    tree: &Tree,
-    bucket: &Bucket,
-    project_id: ProjectId,
-    import_id: ImportId,
-    mut body: ByteStream,
-) -> Outcome<StoredBlobs> {
-    require_open(tree, import_id)?;
-    let mut reader = TarReader::default();
-    let mut current: Option<(Sha256, BlobWriter)> = None;
-    let (mut stored, mut stored_bytes, mut announced) = (0, 0, 0u64);
-    while let Some(steps) = next_steps(&mut body, &mut reader).await? {
-        for step in steps {
-            match step {
-                Step::Begin(entry) => {
-                    // What is unpacked counts, not what was sent: a small archive may hold a large file.
-                    announced += entry.size;
-                    if announced > BLOB_PACK_BYTES_MAX && announced > entry.size {
-                        return Err(Failure::too_large("A pack of blobs", BLOB_PACK_BYTES_MAX, "bytes"));
-                    }
-                    let sha256 = entry.path.parse().map_err(|_| {
-                        Failure::invalid(
-                            "archive",
-                            format!("`{}` is not a SHA-256", entry.path.escape_debug()),
-                        )
-                    })?;
-                    check_size(&entry.path, entry.size)?;
-                    current = Some((sha256, BlobWriter::new(project_id)));
-                }
-                Step::Content(piece) => {
-                    if let Some((_, writer)) = &mut current {
-                        writer.push(bucket, piece).await?;
-                    }
-                }
-                Step::End => {
-                    let Some((named, writer)) = current.take() else { continue };
-                    let found = writer.sha256();
-                    if found != named {
-                        return Err(Failure::invalid(
-                            "archive",
-                            format!("The file `{named}` hashes to {found}"),
-                        ));
-                    }
-                    let written = writer.finish(&tree.sql, bucket).await?;
-                    stored += 1;
-                    stored_bytes += if written.new { written.size_bytes } else { 0 };
-                }
-            }
-        }
-    }
-    count_new(tree, import_id, stored_bytes)?;
-    Ok(StoredBlobs { stored, stored_bytes })
 }

@@ -5,17 +5,21 @@
 //!   revision n ── patch batch, all of it or nothing ──────────▶ n + 1
 //! ```
 //! A file's row says from which revision to which it stood, so every revision is readable and a new one costs only
-//! what it changes. Content is named by SHA-256: small blobs in the object's SQLite, large ones in R2.
+//! what it changes. Content is named by SHA-256: small blobs in the object's SQLite, large ones in R2. Imports that
+//! nobody commits are forgotten after a day, and with them the blobs that nobody refers to (`collect`).
 //!
 //! Operations: `get_workspace`, `import_workspace`, `start_import`, `store_blobs`, `commit_import`, `list_tree`,
 //! `read_file`, `get_manifest`, `export_workspace`, `get_blob`, `fetch_blobs`; `patches` asks for `Apply`.
 
 pub mod apply;
 pub mod blobs;
+pub mod collect;
 pub mod commands;
 pub mod commit;
 pub mod export;
 pub mod import;
+pub mod import_in_parts;
 pub mod object;
 pub mod tar_reader;
 pub mod tree;
+pub mod unpack;

@@ -1,15 +1,17 @@
 //! `Workspace`: the Durable Object that owns one project's files. SQLite answers without an await, so a commit is
 //! one step that nobody sees half of.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use shared_contracts::ids::ImportId;
+use shared_contracts::problem::ProblemKind;
 use worker::{Bucket, DurableObject, Env, Request, Response, State};
 
 use super::commands::WorkspaceCommand;
 use super::tree::Tree;
-use super::{apply, blobs, commit, export, import};
+use super::{apply, collect, commit, export, import, import_in_parts};
 use crate::bindings::Bindings;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
@@ -22,15 +24,51 @@ pub struct Workspace {
     state: State,
     env: Env,
     tree: OnceCell<Rc<Tree>>,
+    /// Commands under way; others come in while one waits for R2.
+    busy: Cell<u32>,
+    /// Its project was deleted: until this object goes too, nothing brings it back.
+    is_forgotten: Cell<bool>,
+}
+
+/// When to look again for what may be collected.
+const COLLECT_EVERY: Duration = Duration::from_millis(collect::ABANDONED_MS);
+/// After a failure, or while commands are under way.
+const COLLECT_AGAIN: Duration = Duration::from_mins(10);
+
+/// A command under way.
+struct Busy<'a>(&'a Cell<u32>);
+
+impl<'a> Busy<'a> {
+    fn with(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl DurableObject for Workspace {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, tree: OnceCell::new() }
+        Self { state, env, tree: OnceCell::new(), busy: Cell::new(0), is_forgotten: Cell::new(false) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         object::respond("workspace", self.handle(&mut request).await)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let again = self.collect().await.unwrap_or_else(|failure| {
+            failure.log("collecting blobs");
+            Some(COLLECT_AGAIN)
+        });
+        if let Some(again) = again {
+            self.state.storage().set_alarm(again).await?;
+        }
+        Response::empty()
     }
 }
 
@@ -47,10 +85,38 @@ impl Workspace {
         Bindings::open(self.env.clone())?.blobs()
     }
 
+    /// When to do it again, if there may be more.
+    async fn collect(&self) -> Outcome<Option<Duration>> {
+        let (tree, bucket) = (self.tree()?, self.bucket()?);
+        let is_idle = || self.busy.get() == 0;
+        if !is_idle() {
+            return Ok(Some(COLLECT_AGAIN));
+        }
+        collect::forget_abandoned(tree)?;
+        collect::delete_loose_objects(tree, &bucket, is_idle).await?;
+        Ok(collect::is_anything_left(tree)?.then_some(COLLECT_EVERY))
+    }
+
+    /// Whatever comes of a command that writes, what it leaves is collected.
+    async fn will_collect(&self) -> Outcome<()> {
+        let storage = self.state.storage();
+        if storage.get_alarm().await?.is_none() {
+            storage.set_alarm(COLLECT_EVERY).await?;
+        }
+        Ok(())
+    }
+
     async fn handle(&self, request: &mut Request) -> Outcome<Response> {
-        let command = object::command(request).await?;
+        let command: WorkspaceCommand = object::command(request).await?;
+        if self.is_forgotten.get() && !matches!(command, WorkspaceCommand::Forget) {
+            return Err(Failure::problem(ProblemKind::NotFound, "This project was deleted"));
+        }
         let tree = self.tree()?;
         let bucket = self.bucket()?;
+        let _busy = Busy::with(&self.busy);
+        if command.writes() {
+            self.will_collect().await?;
+        }
         match command {
             WorkspaceCommand::Revision { revision } => object::answer(&tree.revision(revision)?),
             WorkspaceCommand::Import { project_id } => {
@@ -59,11 +125,13 @@ impl Workspace {
                 object::answer(&receipt)
             }
             WorkspaceCommand::StartImport { import_id } => {
-                object::answer(&import::start(tree, import_id, request.stream()?).await?)
+                object::answer(&import_in_parts::start(tree, import_id, request.stream()?).await?)
             }
             WorkspaceCommand::StoreBlobs { project_id, import_id } => {
                 let body = request.stream()?;
-                object::answer(&import::store_blobs(tree, &bucket, project_id, import_id, body).await?)
+                object::answer(
+                    &import_in_parts::store_blobs(tree, &bucket, project_id, import_id, body).await?,
+                )
             }
             WorkspaceCommand::CommitImport { import_id } => object::answer(&commit::commit(tree, import_id)?),
             WorkspaceCommand::Tree { query } => object::answer(&tree.list(&query)?),
@@ -84,11 +152,11 @@ impl Workspace {
                 let batch = apply::Batch { project_id, id: patch_batch_id, title, batch };
                 object::answer(&apply::apply(tree, &bucket, &batch).await?)
             }
-            WorkspaceCommand::Delete => {
-                blobs::delete_all(&tree.sql, &bucket).await?;
-                for table in ["entries", "revisions", "staged", "imports", "blobs"] {
-                    tree.sql.run(&format!("DELETE FROM {table}"), Vec::new())?;
-                }
+            WorkspaceCommand::Forget => {
+                self.is_forgotten.set(true);
+                let storage = self.state.storage();
+                storage.delete_alarm().await?;
+                storage.delete_all().await?;
                 object::answer(&())
             }
         }

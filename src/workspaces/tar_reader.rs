@@ -1,11 +1,10 @@
 //! Reads a tar, or tar.gz, that arrives in pieces (POSIX.1-2017 pax, GNU long names). Pure: bytes in, steps out;
 //! the header fields themselves are the `tar` crate's.
 
-use std::io::Write;
-
-use flate2::write::MultiGzDecoder;
 use shared_contracts::limits::PATH_BYTES_MAX;
 use tar::{EntryType, Header};
+
+use super::unpack::Unpacker;
 
 const BLOCK: usize = 512;
 /// A pax header or long name is text about one file.
@@ -72,17 +71,11 @@ struct Overrides {
     size: Option<u64>,
 }
 
-enum Source {
-    /// The first bytes decide whether it is compressed.
-    Unknown,
-    Plain,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-}
-
 pub struct TarReader {
-    source: Source,
+    unpacker: Unpacker,
     state: State,
     overrides: Overrides,
+    /// Unpacked, and not a step yet.
     pending: Vec<u8>,
     finished: bool,
 }
@@ -90,7 +83,7 @@ pub struct TarReader {
 impl Default for TarReader {
     fn default() -> Self {
         Self {
-            source: Source::Unknown,
+            unpacker: Unpacker::default(),
             state: State::Header,
             overrides: Overrides::default(),
             pending: Vec::new(),
@@ -109,44 +102,27 @@ fn text(bytes: &[u8]) -> Result<String, TarError> {
 }
 
 impl TarReader {
-    /// Takes a piece of the stream; answers the steps it completes.
-    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<Step>, TarError> {
-        if matches!(self.source, Source::Unknown) {
-            self.pending.extend_from_slice(piece);
-            if self.pending.len() < 2 {
-                return Ok(Vec::new());
-            }
-            let first = std::mem::take(&mut self.pending);
-            let gzip = first.starts_with(&[0x1f, 0x8b]);
-            self.source =
-                if gzip { Source::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))) } else { Source::Plain };
-            return self.feed(&first);
-        }
-        self.feed(piece)
+    /// Takes a piece of the stream, for [`Self::steps`] to read.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.unpacker.push(piece);
     }
 
-    fn feed(&mut self, piece: &[u8]) -> Result<Vec<Step>, TarError> {
-        if let Source::Gzip(decoder) = &mut self.source {
-            decoder.write_all(piece).map_err(|error| TarError::NotTar(error.to_string()))?;
-            self.pending.append(decoder.get_mut());
-        } else {
-            self.pending.extend_from_slice(piece);
-        }
+    /// Steps of the next portion of what was pushed; none once it needs more.
+    pub fn steps(&mut self) -> Result<Vec<Step>, TarError> {
         let mut steps = Vec::new();
-        while self.step(&mut steps)? {}
+        while steps.is_empty() && self.unpacker.unpack(&mut self.pending).map_err(not_tar)? {
+            while self.step(&mut steps)? {}
+        }
         Ok(steps)
     }
 
-    /// The stream is over. Without its closing block an archive was cut off, even if it was between two entries:
-    /// taken for whole, it would delete every file that did not come.
+    /// The stream is over, and [`Self::steps`] has read all of it. Without its closing block an archive was cut off,
+    /// even if it was between two entries: taken for whole, it would delete every file that did not come.
     pub fn finish(&mut self) -> Result<Vec<Step>, TarError> {
         self.finished = true;
         let mut steps = Vec::new();
-        if let Source::Gzip(decoder) = &mut self.source {
-            decoder.try_finish().map_err(|error| TarError::NotTar(error.to_string()))?;
-            self.pending.append(decoder.get_mut());
-            while self.step(&mut steps)? {}
-        }
+        self.unpacker.finish(&mut self.pending).map_err(not_tar)?;
+        while self.step(&mut steps)? {}
         match self.state {
             State::Finished => Ok(steps),
             _ => Err(TarError::Truncated),
@@ -220,7 +196,6 @@ impl TarReader {
     }
 
     fn header(&mut self, block: &[u8], steps: &mut Vec<Step>) -> Result<State, TarError> {
-        let not_tar = |error: std::io::Error| TarError::NotTar(error.to_string());
         let header = Header::from_byte_slice(block);
         check_sum(header, block)?;
         let kind = header.entry_type();
@@ -235,14 +210,14 @@ impl TarReader {
         let size = overrides.size.unwrap_or(size);
         // Global headers say nothing about content; git writes its commit into one.
         if kind.is_pax_global_extensions() {
-            return Ok(State::Skip { left: size + padding(size) });
+            return Ok(State::Skip { left: size.saturating_add(padding(size)) });
         }
         let path = match overrides.path {
             Some(path) => path,
             None => text(&header.path_bytes())?,
         };
         if kind.is_dir() {
-            return Ok(State::Skip { left: size + padding(size) });
+            return Ok(State::Skip { left: size.saturating_add(padding(size)) });
         }
         if kind.is_symlink() {
             let target = match overrides.link {
@@ -255,7 +230,7 @@ impl TarReader {
                 kind: EntryKind::Symlink { target },
             }));
             steps.push(Step::End);
-            return Ok(State::Skip { left: size + padding(size) });
+            return Ok(State::Skip { left: size.saturating_add(padding(size)) });
         }
         if !(kind.is_file() || kind == EntryType::Continuous) {
             return Err(TarError::Unsupported { path, what: what(kind) });
@@ -272,7 +247,7 @@ impl TarReader {
             self.overrides.link = Some(text(bytes.strip_suffix(&[0]).unwrap_or(bytes))?);
         } else {
             for extension in tar::PaxExtensions::new(bytes) {
-                let extension = extension.map_err(|error| TarError::NotTar(error.to_string()))?;
+                let extension = extension.map_err(not_tar)?;
                 match extension.key_bytes() {
                     b"path" => self.overrides.path = Some(text(extension.value_bytes())?),
                     b"linkpath" => self.overrides.link = Some(text(extension.value_bytes())?),
@@ -285,6 +260,10 @@ impl TarReader {
         }
         Ok(())
     }
+}
+
+fn not_tar(error: std::io::Error) -> TarError {
+    TarError::NotTar(error.to_string())
 }
 
 fn check_sum(header: &Header, block: &[u8]) -> Result<(), TarError> {
@@ -310,6 +289,8 @@ fn what(kind: EntryType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -336,7 +317,12 @@ mod tests {
             }
         };
         for piece in pieces {
-            take(reader.push(&piece)?);
+            reader.push(&piece);
+            while let steps = reader.steps()?
+                && !steps.is_empty()
+            {
+                take(steps);
+            }
         }
         take(reader.finish()?);
         Ok(entries)
@@ -348,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_the_same_however_it_is_cut(length in 1usize..3000, sizes in prop::collection::vec(0usize..2000, 1..6), gzip: bool) {
+        fn reads_the_same_however_it_is_cut(length in 1usize..3000, sizes in prop::collection::vec(0usize..100_000, 1..6), gzip: bool) {
             let long = "d/".repeat(90) + "file";
             let contents: Vec<Vec<u8>> = sizes.iter().map(|size| vec![b'x'; *size]).collect();
             let files: Vec<(String, u32)> = (0..sizes.len()).map(|n| (format!("{n}-{long}"), if n % 2 == 0 { 0o755 } else { 0o644 })).collect();

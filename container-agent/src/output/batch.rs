@@ -48,7 +48,7 @@ impl Batch<'_> {
             *self.dropped_lines += 1;
             return;
         }
-        *self.log_bytes += text.len() as u64 + 1;
+        let start = self.buffer.len();
         let level = if stream == LogStream::Stderr { LogLevel::Warn } else { LogLevel::Info };
         self.push(&LogLine {
             sequence: self.next,
@@ -61,6 +61,8 @@ impl Batch<'_> {
             text,
             continues,
         });
+        // As spooled and stored: what an empty line costs is counted too.
+        *self.log_bytes += (self.buffer.len() - start) as u64;
         if *self.log_bytes > LOG_BYTES_PER_EXECUTION_MAX {
             let text = format!(
                 "the log has reached {LOG_BYTES_PER_EXECUTION_MAX} bytes; from here on it only counts"
@@ -98,5 +100,36 @@ impl Batch<'_> {
             _ => self.cuts.push(Cut { first: self.next, count: 1, offset: start, bytes }),
         }
         self.next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_by_what_is_stored_even_of_empty_lines() {
+        let (mut buffer, mut dropped_lines) = (Vec::new(), 0);
+        let mut log_bytes = LOG_BYTES_PER_EXECUTION_MAX - 1_000;
+        let mut batch = Batch {
+            generation: 1,
+            at_ms: 1,
+            next: 1,
+            buffer: &mut buffer,
+            cuts: Vec::new(),
+            log_bytes: &mut log_bytes,
+            dropped_lines: &mut dropped_lines,
+            ended: false,
+        };
+        for _ in 0..100 {
+            batch.line(LogStream::Stdout, "", false);
+        }
+        let text = String::from_utf8(buffer).unwrap();
+        let (lines, warnings): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains("stdout"));
+        let stored: usize = lines.iter().map(|line| line.len() + 1).sum();
+        assert_eq!(log_bytes, LOG_BYTES_PER_EXECUTION_MAX - 1_000 + stored as u64);
+        assert!((1_000..1_200).contains(&stored), "{stored} bytes were kept");
+        assert_eq!(dropped_lines, 100 - lines.len() as u64);
+        assert_eq!(warnings.len(), 1, "and it says so once");
     }
 }

@@ -22,6 +22,8 @@ pub struct Spool {
     room: Condvar,
     /// Something was written or acknowledged, or the log is complete.
     pub changed: Notify,
+    /// The disk refused.
+    failed: Notify,
 }
 
 struct Inner {
@@ -78,7 +80,8 @@ impl Spool {
             buffer: Vec::new(),
             failure: None,
         };
-        Self { generation, inner: Mutex::new(inner), room: Condvar::new(), changed: Notify::new() }
+        let (changed, failed) = (Notify::new(), Notify::new());
+        Self { generation, inner: Mutex::new(inner), room: Condvar::new(), changed, failed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -110,6 +113,9 @@ impl Spool {
         inner.commit(next, &cuts, &buffer);
         inner.complete = ended && inner.failure.is_none();
         inner.buffer = buffer;
+        if inner.failure.is_some() {
+            self.failed.notify_one();
+        }
         drop(guard);
         self.changed.notify_one();
     }
@@ -147,6 +153,16 @@ impl Spool {
 
     pub fn failure(&self) -> Option<String> {
         self.lock().failure.clone()
+    }
+
+    /// Comes once the disk refused a write; for one waiter.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Some(failure) = self.failure() {
+                return failure;
+            }
+            self.failed.notified().await;
+        }
     }
 
     /// Lines that were only counted, because the log had reached its limit.

@@ -113,10 +113,9 @@ impl Hierarchies {
     /// Makes the cgroups of one sandbox with its limits.
     pub fn create(&self, instance: &str, name: &str, limits: &Limits) -> std::io::Result<Cgroup> {
         for (version, root) in self.roots() {
-            if version == Version::V2 {
-                delegate(&root, instance)?;
-            }
-            create_directories(&root.join(OWN).join(instance).join(name))?;
+            make(version, &root, instance, name)
+                // The last other agent went, and took what is above with it.
+                .or_else(|_| make(version, &root, instance, name))?;
         }
         let cgroup = self.find(instance, name);
         if let Err(error) = cgroup.limit(limits) {
@@ -138,15 +137,24 @@ impl Hierarchies {
     pub fn sweep(&self, instance: &str) -> usize {
         let mut leftovers = 0;
         for parent in self.instance_directories(instance) {
-            let Ok(entries) = fs::read_dir(&parent) else { continue };
-            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            let entries = fs::read_dir(&parent).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| entry.path().is_dir()) {
                 leftovers += 1;
                 kill_and_remove(&entry.path());
             }
             let _ = fs::remove_dir(&parent);
+            // The kernel refuses it while another agent has its own below.
+            parent.parent().map(fs::remove_dir);
         }
         leftovers
     }
+}
+
+fn make(version: Version, root: &Path, instance: &str, name: &str) -> std::io::Result<()> {
+    if version == Version::V2 {
+        delegate(root, instance)?;
+    }
+    create_directories(&root.join(OWN).join(instance).join(name))
 }
 
 fn create_directories(path: &Path) -> std::io::Result<()> {
@@ -343,5 +351,20 @@ mod tests {
         assert_eq!(pure.describe(Controller::Memory).as_deref(), Some("v2 at /sys/fs/cgroup"));
         assert_eq!(pure.describe(Controller::Cpuacct).as_deref(), Some("v2 at /sys/fs/cgroup"));
         assert_eq!(pure.roots().len(), 1);
+    }
+
+    #[test]
+    fn the_last_agent_to_go_takes_the_common_parent_along() {
+        let root = tempfile::tempdir().unwrap();
+        let found = BTreeMap::from([(Controller::Pids, (Version::V1, root.path().to_owned()))]);
+        let hierarchies = Hierarchies { found };
+        let own = root.path().join(OWN);
+        for path in ["one/execution", "other"] {
+            fs::create_dir_all(own.join(path)).unwrap();
+        }
+        assert_eq!(hierarchies.sweep("one"), 1);
+        assert!(!own.join("one").exists() && own.join("other").exists(), "another agent's stays");
+        assert_eq!(hierarchies.sweep("other"), 0);
+        assert!(!own.exists());
     }
 }

@@ -182,13 +182,24 @@ pub fn landlock() -> Result<RulesetStatus, landlock::RulesetError> {
 }
 
 /// Lowers limits; none is ever raised above what this process has.
+///
+/// The control group counts the forks that it refuses, so it must be the first to refuse, and can then tell. The
+/// kernel counts a fork against `RLIMIT_NPROC` from its beginning and against the control group near its end, and each
+/// process can be in one fork: behind twice as many, this second wall is never the first.
 pub fn resource_limits(processes: u32) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let forks = u64::from(processes) * 2;
+    if let Some(hard) = getrlimit(Resource::Nproc).maximum.filter(|hard| *hard < forks) {
+        let text = format!(
+            "{processes} processes need a hard limit of {forks} for each user, and it is {hard}; raise it (ulimit -u, \
+             systemd: LimitNPROC=infinity), or ask for fewer"
+        );
+        return Err(io::Error::other(text));
+    }
     for (resource, wanted) in [
         (Resource::Core, 0),
         (Resource::Nofile, OPEN_FILES_MAX),
-        // A second wall, one behind the control group's: that one counts what it refuses, and so can tell.
-        (Resource::Nproc, u64::from(processes) + 1),
+        (Resource::Nproc, forks),
         (Resource::Memlock, 8 * 1024 * 1024),
     ] {
         let value = getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted));

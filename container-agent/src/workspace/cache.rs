@@ -108,57 +108,62 @@ impl Cache {
         fs::read(self.blob_path(sha256, false))
     }
 
-    /// Makes room: trees that nobody uses, longest unused first, then blobs that no tree needs. Called while nothing
-    /// is linked.
+    /// Makes room: blobs that no tree needs, then tree after tree that nobody uses, longest unused first, each with
+    /// the blobs that it alone needed. Called while nothing is linked.
     pub fn evict(&self, in_use: &[PathBuf]) {
         let mut blobs = self.blobs();
         let mut total: u64 = blobs.iter().map(|blob| blob.bytes).sum();
-        if total <= self.bytes_max {
-            return;
-        }
-        let mut trees: Vec<_> = fs::read_dir(self.root.join("trees"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| !in_use.contains(path))
-            .map(|path| (modified(&path), path))
-            .collect();
-        trees.sort();
-        for (_, tree) in trees {
-            tracing::info!(tree = %tree.display(), "evicted from the cache");
-            let _ = fs::remove_dir_all(tree);
-        }
-        blobs.sort_by_key(|blob| blob.modified);
-        for blob in blobs {
-            if total <= self.bytes_max {
-                return;
-            }
-            let unused = fs::metadata(&blob.path).is_ok_and(|metadata| metadata.nlink() == 1);
-            if unused && fs::remove_file(&blob.path).is_ok() {
+        let mut trees = self.unused_trees(in_use).into_iter();
+        while total > self.bytes_max {
+            blobs.retain(|blob| {
+                let is_needed = fs::metadata(&blob.path).is_ok_and(|metadata| metadata.nlink() > 1);
+                if is_needed || total <= self.bytes_max || fs::remove_file(&blob.path).is_err() {
+                    return true;
+                }
                 total -= blob.bytes;
+                false
+            });
+            if total > self.bytes_max {
+                let Some(tree) = trees.next() else { return };
+                tracing::info!(tree = %tree.display(), "evicted from the cache");
+                self.remove_tree(&tree);
             }
         }
     }
 
+    /// A tree loses its name first: half of one must never be taken for the whole.
+    fn remove_tree(&self, tree: &Path) {
+        let nameless = self.temporary();
+        if fs::rename(tree, &nameless).is_ok() {
+            let _ = fs::remove_dir_all(nameless);
+        }
+    }
+
+    /// Longest unused first.
+    fn unused_trees(&self, in_use: &[PathBuf]) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join("trees")).into_iter().flatten().flatten();
+        let mut trees: Vec<_> =
+            entries.map(|entry| entry.path()).filter(|path| !in_use.contains(path)).collect();
+        trees.sort_by_cached_key(|tree| modified(tree));
+        trees
+    }
+
+    /// Oldest first.
     fn blobs(&self) -> Vec<Blob> {
         let directories = fs::read_dir(self.root.join("blobs")).into_iter().flatten().flatten();
         let files =
             directories.flat_map(|directory| fs::read_dir(directory.path()).into_iter().flatten().flatten());
-        files
-            .filter_map(|file| {
-                let metadata = file.metadata().ok()?;
-                let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                Some(Blob { path: file.path(), bytes: metadata.len(), modified })
-            })
-            .collect()
+        let mut blobs: Vec<_> = files
+            .filter_map(|file| Some(Blob { path: file.path(), bytes: file.metadata().ok()?.len() }))
+            .collect();
+        blobs.sort_by_cached_key(|blob| modified(&blob.path));
+        blobs
     }
 }
 
 struct Blob {
     path: PathBuf,
     bytes: u64,
-    modified: SystemTime,
 }
 
 fn modified(path: &Path) -> SystemTime {
@@ -187,5 +192,58 @@ mod tests {
         assert!(cache.read(kept).is_ok() && cache.read(unused).is_err() && tree.exists());
         cache.evict(&[]);
         assert!(!tree.exists());
+    }
+
+    /// A cache of 30 bytes with three trees of a blob of 10 bytes each and another that all share, used in this order.
+    fn three_trees(directory: &Path) -> (Cache, Vec<PathBuf>) {
+        let cache = Cache::open(directory, 30).unwrap();
+        let shared = Sha256::of(b"of all ...");
+        cache.store(shared, &b"of all ..."[..]).unwrap();
+        let trees = ["second", "first", "third"].map(|name| directory.join("trees").join(name));
+        for (tree, used) in trees.iter().zip([20, 10, 30]) {
+            let content = format!("{:>10}", tree.file_name().unwrap().display());
+            let own = Sha256::of(content.as_bytes());
+            cache.store(own, content.as_bytes()).unwrap();
+            fs::create_dir(tree).unwrap();
+            cache.place(own, FileMode::Regular, &tree.join("own")).unwrap();
+            cache.place(shared, FileMode::Regular, &tree.join("shared")).unwrap();
+            let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(used);
+            File::open(tree).unwrap().set_modified(at).unwrap();
+        }
+        (cache, trees.into())
+    }
+
+    fn left(trees: &[PathBuf]) -> Vec<bool> {
+        trees.iter().map(|tree| tree.join("own").exists() && tree.join("shared").exists()).collect()
+    }
+
+    #[test]
+    fn the_tree_unused_for_longest_goes_first_and_no_more_than_must() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, trees) = three_trees(directory.path());
+        cache.evict(&[]);
+        assert_eq!(left(&trees), [true, false, true]);
+        cache.evict(&[]);
+        assert_eq!(left(&trees), [true, false, true], "there is room");
+        cache.store(Sha256::of(b"new"), &b"new"[..]).unwrap();
+        cache.evict(&[]);
+        assert_eq!(left(&trees), [true, false, true], "a blob that no tree needs goes before any tree");
+        assert!(!directory.path().join("trees/first").exists());
+        assert_eq!(fs::read_dir(directory.path().join("new")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tree_in_use_never_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut cache, trees) = three_trees(directory.path());
+        cache.evict(&trees[1..2]);
+        assert_eq!(left(&trees), [false, true, true], "the next in line goes instead");
+        cache.bytes_max = 0;
+        cache.evict(&trees);
+        assert_eq!(left(&trees), [false, true, true]);
+        cache.evict(&trees[1..2]);
+        assert_eq!(left(&trees), [false, true, false]);
+        assert!(cache.read(Sha256::of(b"of all ...")).is_ok(), "the tree in use needs it");
+        assert!(cache.read(Sha256::of(b"     third")).is_err());
     }
 }

@@ -4,7 +4,7 @@ use shared_contracts::artifacts::UploadArtifact;
 use shared_contracts::page::PageQuery;
 use worker::Response;
 
-use super::owned::{claims, execution_id, owner};
+use super::owned::{execution_id, held_claims, owner};
 use crate::artifacts::{self, download_artifact as download, upload_artifact as upload};
 use crate::entry::call::{Call, json, json_text, nothing};
 use crate::platform::failure::{Failure, Outcome};
@@ -17,7 +17,7 @@ pub async fn list_artifacts(call: Call) -> Outcome<Response> {
 
 pub async fn upload_artifact(call: Call) -> Outcome<Response> {
     let input: UploadArtifact = call.query()?;
-    let (lease, id) = (claims(&call)?.lease, call.parameter("artifact_id")?);
+    let (lease, id) = (held_claims(&call).await?.lease, call.parameter("artifact_id")?);
     let announced = call.header("content-length").and_then(|length| length.parse::<u64>().ok());
     if announced != Some(input.size_bytes) {
         return Err(Failure::invalid(

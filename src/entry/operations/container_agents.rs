@@ -31,6 +31,11 @@ pub async fn connect_container_agent(call: Call) -> Outcome<Response> {
     require_upgrade(&call)?;
     let account = account(&call)?;
     let shared = account.scopes.contains(&Scope::SharedContainerAgent);
-    let command = DispatchCommand::Connect { owner_id: account.owner_id, shared };
+    let command = DispatchCommand::Connect {
+        owner_id: account.owner_id,
+        shared,
+        token_id: account.token_id,
+        token_expires_at_ms: call.caller.expires_at_ms(),
+    };
     object::upgrade(&call.bindings.dispatcher()?, &command).await
 }

@@ -80,7 +80,8 @@ pub async fn stream_events(call: Call) -> Outcome<Response> {
         })?),
         None => after,
     };
-    ask_hub(&call, id, HubCommand::Stream { after: last.unwrap_or(0) }).await
+    ask_hub(&call, id, HubCommand::Stream { after: last.unwrap_or(0), token_id: call.caller.token_id() })
+        .await
 }
 
 pub fn require_upgrade(call: &Call) -> Outcome<()> {
@@ -94,11 +95,13 @@ pub async fn watch_events(call: Call) -> Outcome<Response> {
     let EventQuery { after, .. } = call.query()?;
     require_upgrade(&call)?;
     let id = execution_id(&call).await?;
-    object::upgrade(&call.bindings.hub(id)?, &HubCommand::Watch { after: after.unwrap_or(0) }).await
+    let command = HubCommand::Watch { after: after.unwrap_or(0), token_id: call.caller.token_id() };
+    object::upgrade(&call.bindings.hub(id)?, &command).await
 }
 
 pub async fn append_events(call: Call) -> Outcome<Response> {
     require_upgrade(&call)?;
+    // The hub knows best which lease writes, and says so on the socket.
     let lease = claims(&call)?.lease;
     let command = HubCommand::Append { generation: lease.generation };
     object::upgrade(&call.bindings.hub(lease.execution_id)?, &command).await

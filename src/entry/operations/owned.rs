@@ -18,13 +18,20 @@ pub fn account(call: &Call) -> Outcome<&Account> {
     }
 }
 
-/// The claims of the execution that the path names.
+/// The claims of the execution that the path names. Whether their lease still stands is the operation's to ask.
 pub fn claims(call: &Call) -> Outcome<Claims> {
     let id: ExecutionId = call.parameter("execution_id")?;
     match &call.caller {
         Caller::Execution(claims) if claims.lease.execution_id == id => Ok(claims.clone()),
         _ => Err(Failure::not_found("execution", id)),
     }
+}
+
+/// [`claims`], under a lease that still stands.
+pub async fn held_claims(call: &Call) -> Outcome<Claims> {
+    let claims = claims(call)?;
+    executions::require_held(&call.bindings.db, claims.lease).await?;
+    Ok(claims)
 }
 
 pub fn owner(call: &Call) -> Outcome<OwnerId> {
@@ -50,11 +57,13 @@ pub async fn execution_id(call: &Call) -> Outcome<ExecutionId> {
     if in_project && in_task { Ok(id) } else { Err(Failure::not_found("execution", id)) }
 }
 
-/// A project of the caller's, or of the execution whose token it is.
+/// A project of the caller's, or of the execution whose token it is, for as long as its lease stands.
 pub async fn readable_project(call: &Call) -> Outcome<ProjectId> {
     let id: ProjectId = call.parameter("project_id")?;
     match &call.caller {
-        Caller::Execution(claims) if claims.project_id == id => Ok(id),
+        Caller::Execution(claims) if claims.project_id == id => {
+            executions::require_held(&call.bindings.db, claims.lease).await.map(|()| id)
+        }
         Caller::Account(account) => {
             projects::require(&call.bindings.db, account.owner_id, id).await.map(|()| id)
         }

@@ -44,7 +44,7 @@ pub async fn update_project(call: Call) -> Outcome<Response> {
 }
 
 pub async fn delete_project(call: Call) -> Outcome<Response> {
-    projects::delete_project(&call.bindings, owner(&call)?, call.parameter("project_id")?).await?;
+    projects::delete_project(&call.bindings.db, owner(&call)?, call.parameter("project_id")?).await?;
     nothing()
 }
 

@@ -173,17 +173,26 @@ impl Machine {
 
 fn mounts_below(folder: &Path) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts are listed");
-    let folder = folder.display().to_string();
+    // The folder itself may be a disk of the test's.
+    let folder = format!("{}/", folder.display());
     mounts.lines().filter(|line| line.contains(&folder)).map(|line| format!("mount {line}")).collect()
 }
 
-/// Below whichever hierarchies this machine has, v1 or v2.
 fn control_groups(instance: &str) -> Vec<String> {
+    shared_control_groups()
+        .into_iter()
+        .map(|shared| shared.join(instance))
+        .filter(|path| path.exists())
+        .map(|path| format!("control group {}", path.display()))
+        .collect()
+}
+
+/// What all container agents' control groups are below, in whichever hierarchies this machine has, v1 or v2.
+pub fn shared_control_groups() -> Vec<PathBuf> {
     let hierarchies = fs::read_dir(CONTROL_GROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     std::iter::once(PathBuf::from(CONTROL_GROUPS))
         .chain(hierarchies)
-        .map(|root| root.join("patchbay").join(instance))
+        .map(|root| root.join("patchbay"))
         .filter(|path| path.exists())
-        .map(|path| format!("control group {}", path.display()))
         .collect()
 }

@@ -17,7 +17,7 @@ use xtask::plane::{Plane, PlaneOptions};
 
 pub use job::{Job, shell};
 pub use log::{End, Log};
-pub use machine::Machine;
+pub use machine::{Machine, shared_control_groups};
 pub use proxy::Proxy;
 pub use scripted::{Said, ScriptedAgent, Writer, batch, ended, hello, line};
 

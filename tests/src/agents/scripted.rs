@@ -98,6 +98,8 @@ pub fn hello(name: &str) -> Hello {
         name: name.to_owned(),
         capacity: 1,
         sandbox_tier: SandboxTier::Strong,
+        memory_mb_max: 4_096,
+        cpu_cores_max: 4.0,
         leases: Vec::new(),
     }
 }

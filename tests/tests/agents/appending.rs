@@ -190,12 +190,7 @@ async fn a_lease_that_is_not_renewed_expires() {
     // It is there, and silent. Writing is no heartbeat.
     let lost = held
         .job
-        .event("`lost`", |event| {
-            matches!(
-                event.body,
-                shared_contracts::events::EventBody::Status { state: ExecutionState::Lost, .. }
-            )
-        })
+        .event("`lost`", |event| matches!(event.body, shared_contracts::events::EventBody::Lost { .. }))
         .await;
     let took = granted.elapsed();
     let slack = Duration::from_secs(5);

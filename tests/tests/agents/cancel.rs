@@ -1,11 +1,13 @@
 //! Stopping an execution, at each of its states.
 
+use std::time::Duration;
+
 use acceptance::agents::{
     Job, Machine, Proxy, SOON, Said, ScriptedAgent, Tenant, Writer, ended, eventually, lab, line, unique,
 };
 use acceptance::refused;
 use shared_contracts::append::AppendAnswer;
-use shared_contracts::dispatch::ToContainerAgent;
+use shared_contracts::dispatch::{FromContainerAgent, ToContainerAgent};
 use shared_contracts::events::{ContainerStatus, EventBody, LogStream};
 use shared_contracts::executions::{ExecutionState, Outcome};
 use shared_contracts::problem::ProblemKind;
@@ -134,7 +136,41 @@ async fn stopped_and_then_lost_is_cancelled_not_run_again() {
     job.stop().await;
     assert!(matches!(agent.hears().await, Said::Message(ToContainerAgent::Cancel { .. })));
     let reason = "it was restarted".to_owned();
-    agent.say(&shared_contracts::dispatch::FromContainerAgent::Abandon { lease: leased.lease, reason }).await;
+    agent.say(&FromContainerAgent::Abandon { lease: leased.lease, reason }).await;
     assert_cancelled(&job).await;
     assert_eq!(job.record().await.generation, 1);
+}
+
+/// At any moment of the grant: before D1 agrees it is withdrawn, after it the machine hears of the stop at once, not
+/// with a heartbeat, of which this one sends none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_lease_is_granted() {
+    let tenant = Tenant::new();
+    let project = tenant.project().await;
+    let mut agent = ScriptedAgent::connect(&tenant, &unique("scripted"), 1).await;
+    for try_number in 0..40 {
+        let job = Job::script(&project, "echo never").await;
+        let execution_id = agent.is_offered().await;
+        assert_eq!(execution_id, job.id);
+        agent.say(&FromContainerAgent::Accept { execution_id }).await;
+        tokio::time::sleep(Duration::from_micros(try_number * 500)).await;
+        let (_, lease) = tokio::join!(job.stop(), async {
+            loop {
+                match agent.hears().await {
+                    Said::Message(ToContainerAgent::Withdrawn { .. }) => return None,
+                    Said::Message(ToContainerAgent::Leased(leased)) => return Some(leased.lease),
+                    // Of a lease that it does not know yet.
+                    Said::Message(ToContainerAgent::Cancel { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        if let Some(lease) = lease {
+            let reason = "Stopped by its owner".to_owned();
+            assert_eq!(agent.hears().await, Said::Message(ToContainerAgent::Cancel { lease, reason }));
+            let reason = "it heard".to_owned();
+            agent.say(&FromContainerAgent::Abandon { lease, reason }).await;
+        }
+        assert_cancelled(&job).await;
+    }
 }

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use acceptance::agents::{Job, Machine, SOON, Said, ScriptedAgent, Tenant, eventually, hello, lab, unique};
+use acceptance::refused;
+use reqwest::Method;
+use shared_contracts::accounts::{CreateAccessToken, Scope};
 use shared_contracts::container_agents::ContainerAgentState;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, ToContainerAgent, close,
 };
 use shared_contracts::events::LogStream;
 use shared_contracts::executions::{ExecutionState, Outcome};
+use shared_contracts::page::PageQuery;
 use shared_contracts::problem::ProblemKind;
 
 /// Long enough to see that the machine takes nothing meanwhile.
@@ -157,4 +161,40 @@ async fn an_offer_that_is_not_answered_goes_to_another() {
     silent.say(&FromContainerAgent::Accept { execution_id: job.id }).await;
     assert_eq!(silent.hears().await, Said::Message(ToContainerAgent::Withdrawn { execution_id: job.id }));
     machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_ends_the_connection_and_admits_no_other() {
+    let tenant = Tenant::new();
+    let project = tenant.project().await;
+    let input = CreateAccessToken {
+        name: "leaked".into(),
+        scopes: vec![Scope::ContainerAgent],
+        lifetime_seconds: None,
+    };
+    let token = tenant.client.create_access_token(&input).await.unwrap();
+    let leaked = Tenant { agent_token: token.token.clone(), ..tenant.clone() };
+    let name = unique("leaked");
+    let mut agent = ScriptedAgent::connect(&leaked, &name, 1).await;
+    let mut bystander = ScriptedAgent::connect(&tenant, &unique("bystander"), 1).await;
+    let heartbeat = FromContainerAgent::Heartbeat { leases: Vec::new() };
+    let answered = |said: Said| matches!(said, Said::Message(ToContainerAgent::HeartbeatAnswer { .. }));
+    agent.say(&heartbeat).await;
+    assert!(answered(agent.hears().await), "the token is good");
+
+    tenant.client.revoke_access_token(token.record.id).await.unwrap();
+    agent.say(&heartbeat).await;
+    let Said::Closed { code, reason } = agent.hears().await else { panic!("it stays connected") };
+    assert_eq!(code, close::TOKEN);
+    assert!(reason.contains("token was revoked"), "{reason}");
+    bystander.say(&heartbeat).await;
+    assert!(answered(bystander.hears().await), "the owner's other tokens are good");
+    let again = tenant.client.with_token(&token.token).call(Method::GET, "/api/container-agents/connect");
+    refused(again.empty().await, ProblemKind::Unauthenticated);
+    let agents = tenant.client.list_container_agents(&PageQuery { after: None, limit: None }).await.unwrap();
+    let listed = agents.items.iter().find(|listed| listed.name == name).unwrap();
+    assert_eq!(listed.state, ContainerAgentState::Disconnected);
+    let job = Job::script(&project, "true").await;
+    assert_eq!(bystander.is_offered().await, job.id);
+    job.stop().await;
 }

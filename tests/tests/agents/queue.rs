@@ -44,11 +44,9 @@ async fn a_task_is_executed_once_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sixth_of_one_owner_waits_until_one_ends() {
-    // A plane of its own: places in the queue count everyone's.
-    let plane = own_plane("queue").await;
-    let tenant = Tenant::of(&plane, 0);
+    let tenant = Tenant::new();
     let project = tenant.project().await;
-    let machine = Machine::start(&plane, &tenant, 10).await;
+    let machine = Machine::start(lab(), &tenant, 10).await;
     let mut first = Vec::new();
     for _ in 0..CONCURRENT_EXECUTIONS_PER_OWNER_DEFAULT {
         first.push(Job::script(&project, ENDLESS).await);
@@ -77,7 +75,6 @@ async fn the_sixth_of_one_owner_waits_until_one_ends() {
         assert_eq!(job.ends().await.state, ExecutionState::Cancelled);
     }
     machine.stop().await;
-    plane.stop().await.unwrap();
 }
 
 /// In which order they began.
@@ -94,11 +91,9 @@ async fn order(jobs: &[&Job]) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn higher_priority_goes_first() {
-    // A plane of its own: places in the queue count everyone's.
-    let plane = own_plane("queue").await;
-    let tenant = Tenant::of(&plane, 0);
+    let tenant = Tenant::new();
     let project = tenant.project().await;
-    let machine = Machine::start(&plane, &tenant, 1).await;
+    let machine = Machine::start(lab(), &tenant, 1).await;
     let blocker = Job::script(&project, ENDLESS).await;
     blocker.reaches(ExecutionState::Running).await;
     let low = Job::submit(&project, &with_priority(0)).await;
@@ -113,7 +108,6 @@ async fn higher_priority_goes_first() {
     blocker.stop().await;
     assert_eq!(order(&[&high, &later, &middle, &low]).await, [0, 1, 2, 3]);
     machine.stop().await;
-    plane.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,6 +130,7 @@ async fn owners_take_turns_on_a_shared_machine() {
         many.push(Job::script(&project, "true").await);
     }
     let few = [Job::script(&others_project, "true").await, Job::script(&others_project, "true").await];
+    assert_eq!(few[0].record().await.queue_position, Some(1), "among its owner's own");
     blocker.stop().await;
     let all: Vec<&Job> = many.iter().chain(&few).collect();
     // The other owner's two are numbers 4 and 5; nobody's four stand in their way.

@@ -2,16 +2,32 @@
 
 use acceptance::agents::{Job, Log, Machine, SOON, Tenant, lab, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
+use shared_contracts::accounts::{CreateAccessToken, Scope};
 use shared_contracts::events::{Event, EventBody, LogStream, WatchMessage, WatcherMessage};
 use shared_contracts::limits::{WATCHER_LAG_BYTES_MAX, WATCHER_WINDOW_BYTES};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use xtask::client::sse_parser::{SseEvent, SseParser};
-use xtask::client::{Watched, event_json};
+use xtask::client::{Watched, Watcher, event_json};
 
 /// A random number below this one.
 fn below(bound: u128) -> usize {
     (xtask::random::id_bits().unwrap() % bound) as usize
+}
+
+/// Every event, and how often it connected: it loses its connection twenty times.
+async fn disconnecting(mut watcher: Watcher) -> (Vec<Event>, u32) {
+    let mut events = Vec::new();
+    for _ in 0..20 {
+        for _ in 0..1 + below(120) {
+            events.push(watcher.next().await.unwrap().expect("it goes on"));
+        }
+        watcher.disconnect();
+    }
+    while let Some(event) = watcher.next().await.unwrap() {
+        events.push(event);
+    }
+    (events, watcher.connections())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,44 +37,40 @@ async fn reconnecting_twenty_times_shows_every_event_once() {
     let machine = Machine::start(lab(), &tenant, 1).await;
     let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo \"line $i\"; [ $((i % 25)) -gt 0 ] || sleep 0.05; done";
     let job = Job::script(&project, script).await;
-    let client = job.client.clone();
-    let streamed = tokio::spawn({
-        let mut watcher = client.watch(job.id, 0);
-        async move {
-            let mut events = Vec::new();
-            for _ in 0..20 {
-                for _ in 0..1 + below(120) {
-                    events.push(watcher.next().await.unwrap().expect("it goes on"));
-                }
-                watcher.disconnect();
-            }
-            while let Some(event) = watcher.next().await.unwrap() {
-                events.push(event);
-            }
-            (events, watcher.connections())
-        }
-    });
-    let messages = tokio::spawn({
-        let mut watcher = client.watch_socket(job.id, 0);
-        async move {
-            let mut events = Vec::new();
-            for _ in 0..20 {
-                for _ in 0..1 + below(120) {
-                    events.push(watcher.next().await.unwrap().expect("it goes on"));
-                }
-                watcher.disconnect();
-            }
-            while let Some(event) = watcher.next().await.unwrap() {
-                events.push(event);
-            }
-            (events, watcher.connections())
-        }
-    });
+    let watchers = [job.client.watch(job.id, 0), job.client.watch_socket(job.id, 0)];
+    let watching = watchers.map(|watcher| tokio::spawn(disconnecting(watcher)));
     let log = job.log().await;
     Log::assert_numbered(&log.lines(LogStream::Stdout), 3000);
-    for (events, connections) in [streamed.await.unwrap(), messages.await.unwrap()] {
+    for watching in watching {
+        let (events, connections) = watching.await.unwrap();
         assert!(connections > 20, "{connections} connections");
         assert!(Log::whole(events) == log, "a watcher saw another log");
+    }
+    machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_watches_nothing_more() {
+    let tenant = Tenant::new();
+    let project = tenant.project().await;
+    let job = Job::script(&project, "for i in $(seq 60); do echo $i; sleep 0.05; done").await;
+    let input =
+        CreateAccessToken { name: "leaked".into(), scopes: vec![Scope::Read], lifetime_seconds: None };
+    let token = tenant.client.create_access_token(&input).await.unwrap();
+    let leaked = tenant.client.with_token(&token.token);
+    let watchers = [leaked.watch(job.id, 0), leaked.watch_socket(job.id, 0)];
+    let mut watching = Vec::new();
+    for mut watcher in watchers {
+        let first = watcher.next().await.unwrap().expect("it is queued");
+        assert_eq!(first.sequence, 1);
+        watching.push(tokio::spawn(watcher.collect()));
+    }
+    tenant.client.revoke_access_token(token.record.id).await.unwrap();
+    let machine = Machine::start(lab(), &tenant, 1).await;
+    assert_eq!(job.log().await.lines(LogStream::Stdout).len(), 60);
+    for watching in watching {
+        let told = watching.await.unwrap().expect_err("it watches on");
+        assert!(format!("{told:?}").contains("status: 401"), "{told:?}");
     }
     machine.stop().await;
 }

@@ -3,7 +3,17 @@
 //! Two programs that write one SQLite file can be in each other's way, so these tests go one at a time.
 
 #[cfg(test)]
+mod abandoned_imports;
+#[cfg(test)]
 mod board;
+#[cfg(test)]
+mod ceilings;
+#[cfg(test)]
+mod database_busy;
+#[cfg(test)]
+mod deletions;
+#[cfg(test)]
+mod machines;
 #[cfg(test)]
 mod ownership;
 #[cfg(test)]
@@ -18,4 +28,14 @@ mod tokens;
 async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     TURN.lock().await
+}
+
+/// What a folder of the Worker's state holds, without workerd's own book-keeping.
+#[cfg(test)]
+fn sqlite_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sqlite"))
+        .filter(|path| path.file_stem().is_some_and(|name| name != "metadata"))
+        .collect()
 }

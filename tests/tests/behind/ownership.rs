@@ -38,7 +38,8 @@ async fn everything() -> Everything {
         .sql(&format!(
             "INSERT INTO execution_artifacts VALUES
                ('{artifact}', '{execution}', 'file', 'out', 1, 'text/plain', '{sha256}', 1);
-             INSERT INTO container_agents VALUES
+             INSERT INTO container_agents (id, owner_id, name, state, version, capacity, sandbox_tier, shared,
+               connected_at_ms, disconnected_at_ms) VALUES
                ('{machine}', '{owner}', 'box {machine}', 'disconnected', '1', 1, 'strong', 0, 1, 2)",
             execution = execution.id,
             owner = execution.owner_id,

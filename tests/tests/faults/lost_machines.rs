@@ -48,6 +48,10 @@ fn is_state(event: &Event, wanted: ExecutionState) -> bool {
     matches!(event.body, EventBody::Status { state, .. } if state == wanted)
 }
 
+fn is_lost(event: &Event) -> bool {
+    matches!(event.body, EventBody::Lost { .. })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_machine_takes_over_and_late_posts_are_refused() {
     let tenant = Tenant::new();
@@ -77,7 +81,7 @@ async fn another_machine_takes_over_and_late_posts_are_refused() {
         .await;
 
     // 2. Its lease runs out.
-    let lost = job.event("`lost`", |event| is_state(event, ExecutionState::Lost)).await;
+    let lost = job.event("`lost`", is_lost).await;
     let took = killed.elapsed();
     assert!(took <= Duration::from_secs(LEASE_SECONDS) + SLACK, "the loss was noticed after {took:?}");
     assert!(lost.sequence <= late, "the test is about events that came too late");
@@ -124,7 +128,6 @@ async fn another_machine_takes_over_and_late_posts_are_refused() {
             (0, ExecutionState::Queued),
             (1, ExecutionState::Leased),
             (1, ExecutionState::Running),
-            (1, ExecutionState::Lost),
             (2, ExecutionState::Leased),
             (2, ExecutionState::Running)
         ]
@@ -182,9 +185,9 @@ async fn a_machine_that_comes_back_gives_it_up_at_once_and_loses_no_line() {
     assert!(before.len() >= 10);
     Log::assert_numbered(&before, before.len());
     Log::assert_numbered(&log.printed_under(2), 60);
-    let lost = log.0.iter().find(|event| is_state(event, ExecutionState::Lost)).unwrap();
-    let EventBody::Status { message, .. } = &lost.body else { panic!("not a status") };
-    assert!(message.contains("restarted"), "{message}");
+    let lost = log.0.iter().find(|event| is_lost(event)).unwrap();
+    let EventBody::Lost { reason } = &lost.body else { panic!("not a loss") };
+    assert!(reason.contains("restarted"), "{reason}");
     let record = job.record().await;
     assert_eq!((record.state, record.generation, record.lost_count), (ExecutionState::Succeeded, 2, 1));
     machine.stop().await;

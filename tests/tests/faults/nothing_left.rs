@@ -1,11 +1,21 @@
 //! What a machine leaves behind: nothing, however it goes.
 
-use acceptance::agents::{Job, Machine, SOON, Tenant, eventually, lab, shell};
+use std::fs;
+use std::path::Path;
+
+use acceptance::agents::{
+    Job, Machine, SOON, Tenant, eventually, lab, own_plane, shared_control_groups, shell,
+};
 use shared_contracts::executions::{ExecutionState, Outcome};
 
 /// Deaf to everything but SIGKILL, in a session of its own.
 const STUBBORN: &str =
     "trap '' TERM INT HUP; (trap '' TERM INT HUP; setsid sleep 1000) & echo up; while :; do sleep 100; done";
+
+fn holds_folders(path: &Path) -> bool {
+    fs::read_dir(path)
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir())))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_kill_minus_nine_and_a_restart() {
@@ -70,4 +80,31 @@ async fn after_every_way_to_end() {
     })
     .await;
     machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_last_machine_not_even_what_they_shared() {
+    // A plane of its own, so that it has an end.
+    let plane = own_plane("nothing-left").await;
+    let tenant = Tenant::of(&plane, 0);
+    let project = tenant.project().await;
+    let machine = Machine::start(&plane, &tenant, 1).await;
+    let job = Job::script(&project, "true").await;
+    assert_eq!(job.log().await.end().outcome, Outcome::Succeeded);
+    assert!(!shared_control_groups().is_empty(), "it had one below");
+    machine.stop().await;
+    // Other tests have machines too: what they share is there as long as one of theirs is in it.
+    eventually("no empty control group is left", SOON, async || {
+        shared_control_groups().iter().all(|path| holds_folders(path)).then_some(())
+    })
+    .await;
+    let folder = plane.state_folder().to_owned();
+    plane.stop().await.unwrap();
+    assert!(!folder.exists(), "{}", folder.display());
+    eventually("no empty state folder is left", SOON, async || {
+        let shared = folder.parent().expect("it is in a folder");
+        (!shared.exists() || fs::read_dir(shared).is_ok_and(|mut entries| entries.next().is_some()))
+            .then_some(())
+    })
+    .await;
 }

@@ -1,11 +1,21 @@
 //! The Worker goes away and comes back in the middle of a run, once in good order and once by SIGKILL.
 
 use acceptance::agents::{Job, Log, Machine, Tenant, own_plane};
-use shared_contracts::events::LogStream;
+use shared_contracts::events::{Event, LogStream};
 use shared_contracts::executions::{ExecutionState, Outcome};
 use shared_contracts::tasks::TaskState;
+use xtask::client::Watcher;
 
 const LINES: usize = 250;
+
+/// Every event, and how often it connected.
+async fn to_the_end(mut watcher: Watcher) -> (Vec<Event>, u32) {
+    let mut events = Vec::new();
+    while let Some(event) = watcher.next().await.unwrap() {
+        events.push(event);
+    }
+    (events, watcher.connections())
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_goes_on_and_every_watcher_sees_all_of_it() {
@@ -17,26 +27,8 @@ async fn a_run_goes_on_and_every_watcher_sees_all_of_it() {
         "i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i\"; sleep 0.1; done; echo x > new"
     );
     let job = Job::script(&project, &script).await;
-    let streamed = tokio::spawn({
-        let mut watcher = job.client.watch(job.id, 0);
-        async move {
-            let mut events = Vec::new();
-            while let Some(event) = watcher.next().await.unwrap() {
-                events.push(event);
-            }
-            (events, watcher.connections())
-        }
-    });
-    let messages = tokio::spawn({
-        let mut watcher = job.client.watch_socket(job.id, 0);
-        async move {
-            let mut events = Vec::new();
-            while let Some(event) = watcher.next().await.unwrap() {
-                events.push(event);
-            }
-            (events, watcher.connections())
-        }
-    });
+    let watchers = [job.client.watch(job.id, 0), job.client.watch_socket(job.id, 0)];
+    let watching = watchers.map(|watcher| tokio::spawn(to_the_end(watcher)));
     // Waits for nobody and asks for nothing: it holds its place in the queue over both restarts.
     let waiting_project = Tenant::of(&plane, 1).project().await;
     let waiting = Job::script(&waiting_project, "true").await;
@@ -55,7 +47,8 @@ async fn a_run_goes_on_and_every_watcher_sees_all_of_it() {
         [(0, ExecutionState::Queued), (1, ExecutionState::Leased), (1, ExecutionState::Running)],
         "one lease from beginning to end"
     );
-    for (events, connections) in [streamed.await.unwrap(), messages.await.unwrap()] {
+    for watching in watching {
+        let (events, connections) = watching.await.unwrap();
         assert!(connections >= 3, "{connections} connections");
         assert!(Log::whole(events) == log, "a watcher saw another log");
     }

@@ -128,6 +128,56 @@ async fn a_blob_is_what_its_name_says_or_is_refused() {
 }
 
 #[tokio::test]
+async fn a_blob_that_the_manifest_does_not_name_is_refused() {
+    let project = Project::with(&[("kept", "1\n")]).await;
+    let started = project.client.start_import(project.id, &[file("x", b"named\n")]).await.unwrap();
+    let send = |pack: Vec<u8>| project.client.store_blobs(project.id, started.import_id, pack);
+    let large = vec![7; 3 * 1024 * 1024];
+    for unnamed in [&b"unnamed\n"[..], b"1\n", &large] {
+        let problem = refused(send(pack(&[b"named\n", unnamed])).await, ProblemKind::Invalid);
+        let message = &problem.faults[0].message;
+        assert!(
+            message.contains(&Sha256::of(unnamed).to_string()) && message.contains("leave it out"),
+            "{message}"
+        );
+    }
+    for absent in [Sha256::of(b"unnamed\n"), Sha256::of(&large)] {
+        refused(project.client.get_blob(project.id, absent).await, ProblemKind::NotFound);
+    }
+    // What came before it is kept.
+    project.client.commit_import(project.id, started.import_id).await.unwrap();
+    let problem = refused(send(pack(&[b"named\n"])).await, ProblemKind::WrongState);
+    assert!(problem.detail.contains("is committed"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_size_that_is_not_the_blobs_is_refused() {
+    let project = Project::with(&[("kept", "kept\n")]).await;
+    let declared =
+        |path: &str, content: &[u8], size_bytes: u64| ManifestEntry { size_bytes, ..file(path, content) };
+    // 1. Of a blob that is there: with the manifest.
+    let manifest = [file("kept", b"kept\n"), declared("other", b"kept\n", 4)];
+    let problem = refused(project.client.start_import(project.id, &manifest).await, ProblemKind::Invalid);
+    let message = &problem.faults[0].message;
+    assert!(message.contains("has 5 bytes") && message.contains("declares 4 for `other`"), "{message}");
+    // 2. Of a blob that comes: with its pack, even if another file declares it rightly.
+    let manifest = [file("a", b"new\n"), declared("b", b"new\n", 1_000_000), file("c", b"new\n")];
+    let started = project.client.start_import(project.id, &manifest).await.unwrap();
+    let sent = project.client.store_blobs(project.id, started.import_id, pack(&[b"new\n"])).await;
+    let problem = refused(sent, ProblemKind::Invalid);
+    let message = &problem.faults[0].message;
+    assert!(message.contains("has 4 bytes") && message.contains("declares 1000000 for `b`"), "{message}");
+    refused(project.client.get_blob(project.id, Sha256::of(b"new\n")).await, ProblemKind::NotFound);
+    // 3. Of a blob that came otherwise meanwhile: with the commit.
+    let patch = project.propose(vec![acceptance::create("patched", "new\n")]).await;
+    project.client.apply_patches(patch.id).await.unwrap();
+    let committed = project.client.commit_import(project.id, started.import_id).await;
+    let problem = refused(committed, ProblemKind::Invalid);
+    assert!(problem.faults[0].message.contains("for `b`"), "{problem:?}");
+    assert_eq!(project.paths().await, ["kept", "patched"]);
+}
+
+#[tokio::test]
 async fn a_pack_over_its_limit_is_refused() {
     let project = Project::new().await;
     let content = vec![1; 17 * 1024 * 1024];
@@ -197,7 +247,9 @@ async fn a_manifest_that_makes_no_tree_is_refused_at_its_commit() {
         let started = project.client.start_import(project.id, &manifest).await.unwrap();
         let contents: [&[u8]; 6] =
             [b"x", b"../x", b"/etc/passwd", b".git/config", &[0xff, 0xfe], &vec![b'a'; 5_000]];
-        project.client.store_blobs(project.id, started.import_id, pack(&contents)).await.unwrap();
+        let missing = contents.into_iter().filter(|content| started.missing.contains(&Sha256::of(content)));
+        let missing = pack(&missing.collect::<Vec<_>>());
+        project.client.store_blobs(project.id, started.import_id, missing).await.unwrap();
         refused(project.client.commit_import(project.id, started.import_id).await, ProblemKind::Invalid);
     }
     assert_eq!((project.head().await, project.paths().await), (1, vec!["kept".to_owned()]));

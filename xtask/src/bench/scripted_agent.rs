@@ -11,7 +11,7 @@ use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent,
 };
-use shared_contracts::limits::HEARTBEAT_SECONDS;
+use shared_contracts::limits::{CPU_CORES_CEILING, HEARTBEAT_SECONDS, MEMORY_MB_CEILING};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -46,6 +46,8 @@ impl ScriptedAgent {
             name: name.to_owned(),
             capacity: CAPACITY,
             sandbox_tier: SandboxTier::Strong,
+            memory_mb_max: MEMORY_MB_CEILING,
+            cpu_cores_max: CPU_CORES_CEILING,
             leases: Vec::new(),
         };
         say(&mut socket, &FromContainerAgent::Hello(hello)).await?;

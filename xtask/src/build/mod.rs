@@ -50,18 +50,26 @@ pub fn worker() -> Result<()> {
     if !wasm().exists() {
         bail!("worker-build succeeded and left no {}; has its layout changed?", wasm().display());
     }
-    strip_names()?;
+    shrink()?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     terminal::found("Worker", &format!("built, {}", wasm_size()?), Some(started.elapsed()));
     Ok(())
 }
 
 /// worker-build keeps the functions' names for stack traces. The log names the operation instead, and every isolate
-/// would load a seventh more.
-fn strip_names() -> Result<()> {
+/// would load a seventh more. Without them, another pass over the code still finds something; it may take the lowest
+/// kilobyte of memory for unused, which is the far end of the stack.
+fn shrink() -> Result<()> {
     let module = wasm();
     let mut command = Command::new(layout::npm_program("wasm-opt"));
-    command.arg(&module).args(["--strip-debug", "--strip-producers", "--output"]).arg(&module);
+    command.arg(&module).args([
+        "--strip-debug",
+        "--strip-producers",
+        "--low-memory-unused",
+        "-Oz",
+        "--output",
+    ]);
+    command.arg(&module);
     // What worker-build enables, and no more: newer encodings are not workerd's yet.
     for feature in [
         "mutable-globals",
@@ -75,7 +83,7 @@ fn strip_names() -> Result<()> {
         command.arg(format!("--enable-{feature}"));
     }
     prepend_node(&mut command);
-    run("stripping names from the Worker", &mut command).map(drop)
+    run("shrinking the Worker", &mut command).map(drop)
 }
 
 /// Builds the container agent for this machine and says where it is.

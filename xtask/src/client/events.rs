@@ -23,6 +23,14 @@ pub fn event_json(text: &str) -> Result<Watched, ClientError> {
     }
 }
 
+/// What one reading of a connection gave.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    pub events: Vec<Event>,
+    /// The watcher was too slow; the plane sends no more until it resumes.
+    pub is_told_to_resume: bool,
+}
+
 /// Where a watcher is in the log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {

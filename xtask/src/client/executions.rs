@@ -1,4 +1,4 @@
-//! Executions, their events page by page, and their artifacts. Watching is in `sse_watcher` and `socket_watcher`.
+//! Executions, their events page by page, and their artifacts. Watching is in `watcher`.
 
 use std::time::Duration;
 

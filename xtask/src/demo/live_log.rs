@@ -28,6 +28,7 @@ fn text(event: &Event) -> Option<String> {
             }
         }
         EventBody::Status { state, message } => said(state.as_str(), message),
+        EventBody::Lost { reason } => said("lost", reason),
         EventBody::ContainerStatus { status, message } => {
             let status = serde_json::to_value(status).ok()?;
             said(&format!("sandbox {}", status.as_str()?), message)

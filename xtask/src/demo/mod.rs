@@ -197,7 +197,7 @@ async fn execute(
     let mut watcher = client.watch(execution.id, 0);
     while let Some(event) = watcher.next().await? {
         live_log::show(&event, started.elapsed());
-        if let EventBody::Status { state: ExecutionState::Lost, .. } = event.body {
+        if let EventBody::Lost { .. } = event.body {
             terminal::notice("the container agent was lost; another lease follows");
         }
     }

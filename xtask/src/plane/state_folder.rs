@@ -29,8 +29,12 @@ impl StateFolder {
         make_folder(&parent, PASSABLE)?;
         let path = parent.join(name);
         let lock_path = parent.join(format!("{name}.lock"));
-        let lock =
-            File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
+        let lock = File::create(&lock_path).or_else(|_| {
+            // Whoever left last has just taken the parent along.
+            fs::create_dir_all(&parent)?;
+            File::create(&lock_path)
+        });
+        let lock = lock.with_context(|| format!("cannot make {}", lock_path.display()))?;
         if lock.try_lock().is_err() {
             bail!("another process uses {}; stop it first, or choose another name", path.display());
         }
@@ -97,6 +101,8 @@ impl Drop for StateFolder {
         if self.is_removed {
             let _ = fs::remove_dir_all(&self.path);
             let _ = fs::remove_file(self.path.with_added_extension("lock"));
+            // The parent too, unless others have theirs in it.
+            self.path.parent().map(fs::remove_dir);
         }
     }
 }
