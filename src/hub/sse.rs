@@ -56,13 +56,16 @@ extern "C" {
     fn close(this: &Writer) -> Promise;
 }
 
+thread_local! {
+    /// What a promise is told that nobody waits for. One for all, because a promise may settle after its watcher.
+    static IGNORE: Closure<dyn FnMut(JsValue)> = Closure::new(drop);
+}
+
 struct Watcher<S> {
     tail: Rc<RefCell<Tail>>,
     log: Rc<S>,
     writer: Writer,
     token_id: Option<TokenId>,
-    /// What a promise is told that nobody waits for.
-    ignore: Closure<dyn FnMut(JsValue)>,
     /// The last sequence it was given.
     cursor: Cell<u64>,
     /// It has been at the head: from then on it is kept in the tail or told to resume.
@@ -109,7 +112,7 @@ impl<S: Stored + 'static> Watcher<S> {
 
     fn enqueue(&self, piece: &Uint8Array) {
         // Fails where the watcher went away, which `closed` tells.
-        let _ = self.writer.write(piece).catch(&self.ignore);
+        ignore(&self.writer.write(piece));
     }
 
     fn advance_when_ready(self: Rc<Self>) {
@@ -165,7 +168,7 @@ impl<S: Stored + 'static> Pushed for Watcher<S> {
 
     fn finish(&self) {
         if !self.finished.replace(true) {
-            let _ = self.writer.close().catch(&self.ignore);
+            ignore(&self.writer.close());
             self.leave();
         }
     }
@@ -175,6 +178,10 @@ impl<S: Stored + 'static> Pushed for Watcher<S> {
             self.enqueue(beat);
         }
     }
+}
+
+fn ignore(promise: &Promise) {
+    IGNORE.with(|ignore| drop(promise.catch(ignore)));
 }
 
 fn message(event: &str, id: Option<u64>, data: &str) -> Uint8Array {
@@ -207,7 +214,6 @@ pub fn response<S: Stored + 'static>(
         log: Rc::clone(log),
         writer: stream.writable().writer().map_err(unmade)?,
         token_id,
-        ignore: Closure::new(drop),
         cursor: Cell::new(after),
         live: Cell::default(),
         finished: Cell::default(),
