@@ -9,6 +9,9 @@ use shared_contracts::ids::ExecutionId;
 /// Older than whatever the reconciler leaves to others.
 const LONG_AGO_MS: u64 = 10 * 60_000;
 
+/// A pass looks at a hundred of everybody's: one of these tests at a time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Executions of new tasks as a crash leaves them: in D1, and unknown to the Dispatcher. `count` rows, the
 /// first one's id and task given.
 async fn orphans(project: &Project, tenant: &Tenant, state: &str, count: u32) -> Vec<Job> {
@@ -48,6 +51,7 @@ fn rows(project: &Project, columns: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_nobody_knows_is_queued_again_and_run() {
+    let _turn = TURN.lock().await;
     let tenant = Tenant::new();
     let project = tenant.project().await;
     let leased = orphans(&project, &tenant, "leased", 1).await.remove(0);
@@ -82,6 +86,7 @@ async fn a_lease_that_nobody_knows_is_queued_again_and_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_d1_missed_is_recorded() {
+    let _turn = TURN.lock().await;
     let tenant = Tenant::new();
     let project = tenant.project().await;
     let machine = Machine::start(lab(), &tenant, 1).await;
@@ -106,6 +111,7 @@ async fn an_end_that_d1_missed_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_pass_looks_at_a_hundred() {
+    let _turn = TURN.lock().await;
     let tenant = Tenant::new();
     let project = tenant.project().await;
     let before = now_ms() - LONG_AGO_MS / 2;
