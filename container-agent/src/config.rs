@@ -56,10 +56,12 @@ pub struct Flags {
     /// Executions at once
     #[arg(long, env = "PATCHBAY_CAPACITY")]
     pub capacity: Option<u32>,
-    /// Memory that one execution may have; what asks for more goes elsewhere. All of the machine's unless given
+    /// Memory that one execution may have; what asks for more goes elsewhere. All of the machine's unless given, and then
+    /// at least what an execution asks for by default
     #[arg(long, env = "PATCHBAY_MEMORY_MB_MAX", value_name = "MB")]
     pub memory_mb_max: Option<u32>,
-    /// Processor cores that one execution may have; what asks for more goes elsewhere. All of the machine's unless given
+    /// Processor cores that one execution may have; what asks for more goes elsewhere. All of the machine's unless
+    /// given, and then at least what an execution asks for by default
     #[arg(long, env = "PATCHBAY_CPU_CORES_MAX", value_name = "CORES")]
     pub cpu_cores_max: Option<f64>,
     /// Cache, spools and mount points; one agent a directory

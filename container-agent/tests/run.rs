@@ -4,6 +4,7 @@
 
 mod plane;
 
+use std::path::Path;
 use std::time::Duration;
 
 use plane::{Plane, leased};
@@ -20,6 +21,20 @@ fn contiguous(events: &[Value]) {
     for (event, sequence) in events.iter().zip(1_u64..) {
         assert_eq!(event["sequence"], sequence);
     }
+}
+
+async fn prints_here(plane: &Plane, id: &str) {
+    let here = |event: &Value| event["text"] == "here";
+    plane.until("its line", |state| state.events.get(id)?.iter().any(here).then_some(())).await;
+}
+
+async fn its_directory_goes(plane: &Plane, state_folder: &Path) {
+    let executions = state_folder.join("executions");
+    plane
+        .until("the directory to go", |_| {
+            (std::fs::read_dir(&executions).unwrap().count() == 0).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,16 +186,9 @@ async fn a_lease_that_is_gone_stops_the_sandbox_silently() {
     let lease = work.lease;
     plane.lease(work).await;
     let id = lease.execution_id.to_string();
-    plane
-        .until("its line", |state| state.events.get(&id)?.iter().any(|e| e["text"] == "here").then_some(()))
-        .await;
+    prints_here(&plane, &id).await;
     plane.with(|state| state.gone.push(lease));
-    let executions = directory.path().join("executions");
-    plane
-        .until("the directory to go", |_| {
-            (std::fs::read_dir(&executions).unwrap().count() == 0).then_some(())
-        })
-        .await;
+    its_directory_goes(&plane, directory.path()).await;
     plane.with(|state| assert!(state.events[&id].iter().all(|event| event["type"] != "ended")));
 }
 
@@ -275,17 +283,10 @@ async fn a_fenced_log_stops_the_sandbox_silently() {
     let lease = work.lease;
     plane.lease(work).await;
     let id = lease.execution_id.to_string();
-    plane
-        .until("its line", |state| state.events.get(&id)?.iter().any(|e| e["text"] == "here").then_some(()))
-        .await;
+    prints_here(&plane, &id).await;
     let fenced = serde_json::json!({"answer": "fenced", "generation": 2, "reason": "another run"});
     plane.with(|state| state.answer = Some(fenced));
-    let executions = directory.path().join("executions");
-    plane
-        .until("the directory to go", |_| {
-            (std::fs::read_dir(&executions).unwrap().count() == 0).then_some(())
-        })
-        .await;
+    its_directory_goes(&plane, directory.path()).await;
     plane.with(|state| {
         assert!(state.events[&id].iter().all(|event| event["type"] != "ended"));
         assert!(state.said.iter().all(|said| said["message"] != "abandon"));
@@ -315,10 +316,7 @@ async fn the_second_signal_gives_up_what_runs() {
     plane.lease(work).await;
     let hello = plane.with(|state| state.said.iter().find(|said| said["message"] == "hello").cloned());
     assert_eq!(hello.unwrap()["sandbox_tier"], "strong");
-    let here = |state: &mut plane::State| {
-        state.events.get(&id.to_string())?.iter().any(|event| event["text"] == "here").then_some(())
-    };
-    plane.until("its line", here).await;
+    prints_here(&plane, &id.to_string()).await;
     // The first lets it run on.
     agent.signal("-TERM");
     plane

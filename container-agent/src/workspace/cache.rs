@@ -113,6 +113,10 @@ impl Cache {
     pub fn evict(&self, in_use: &[PathBuf]) {
         let mut blobs = self.blobs();
         let mut total: u64 = blobs.iter().map(|blob| blob.bytes).sum();
+        if total <= self.bytes_max {
+            return;
+        }
+        blobs.sort_by_key(|blob| blob.modified);
         let mut trees = self.unused_trees(in_use).into_iter();
         while total > self.bytes_max {
             blobs.retain(|blob| {
@@ -148,22 +152,23 @@ impl Cache {
         trees
     }
 
-    /// Oldest first.
     fn blobs(&self) -> Vec<Blob> {
         let directories = fs::read_dir(self.root.join("blobs")).into_iter().flatten().flatten();
         let files =
             directories.flat_map(|directory| fs::read_dir(directory.path()).into_iter().flatten().flatten());
-        let mut blobs: Vec<_> = files
-            .filter_map(|file| Some(Blob { path: file.path(), bytes: file.metadata().ok()?.len() }))
-            .collect();
-        blobs.sort_by_cached_key(|blob| modified(&blob.path));
-        blobs
+        let blob = |file: fs::DirEntry| {
+            let metadata = file.metadata().ok()?;
+            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            Some(Blob { path: file.path(), bytes: metadata.len(), modified })
+        };
+        files.filter_map(blob).collect()
     }
 }
 
 struct Blob {
     path: PathBuf,
     bytes: u64,
+    modified: SystemTime,
 }
 
 fn modified(path: &Path) -> SystemTime {

@@ -1,37 +1,26 @@
 //! Through the doors, with a hand behind them: what no request can bring about is put into D1 beside the Worker.
 //!
 //! Two programs that write one SQLite file can be in each other's way, so these tests go one at a time.
+#![cfg(test)]
 
-#[cfg(test)]
 mod abandoned_imports;
-#[cfg(test)]
 mod board;
-#[cfg(test)]
 mod ceilings;
-#[cfg(test)]
 mod database_busy;
-#[cfg(test)]
 mod deletions;
-#[cfg(test)]
 mod machines;
-#[cfg(test)]
 mod ownership;
-#[cfg(test)]
 mod patch_events;
-#[cfg(test)]
 mod reconciler;
-#[cfg(test)]
 mod tokens;
 
 /// Held for as long as a test runs.
-#[cfg(test)]
 async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     TURN.lock().await
 }
 
 /// What a folder of the Worker's state holds, without workerd's own book-keeping.
-#[cfg(test)]
 fn sqlite_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     files
