@@ -23,14 +23,21 @@ pub const LIST: &str = crate::page_of!(
 pub const REVOKE: &str = "UPDATE access_tokens SET revoked_at_ms = coalesce(revoked_at_ms, ?3)
   WHERE id = ?1 AND owner_id = ?2";
 
-pub const FIND: &str = "SELECT json_object('token_id', id, 'owner_id', owner_id, 'scopes', json(scopes),
-    'expires_at_ms', expires_at_ms, 'last_used_at_ms', last_used_at_ms) AS record
-  FROM access_tokens
-  WHERE token_sha256 = ?1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?2)";
+/// Neither revoked nor, at the time ?2, expired.
+macro_rules! stands {
+    () => {
+        "revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?2)"
+    };
+}
 
-/// Whether a token is neither revoked nor expired.
-pub const STANDS: &str = "SELECT '1' AS record FROM access_tokens
-  WHERE id = ?1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?2)";
+pub const FIND: &str = concat!(
+    "SELECT json_object('token_id', id, 'owner_id', owner_id, 'scopes', json(scopes),
+    'expires_at_ms', expires_at_ms, 'last_used_at_ms', last_used_at_ms) AS record
+  FROM access_tokens WHERE token_sha256 = ?1 AND ",
+    stands!()
+);
+
+pub const STANDS: &str = concat!("SELECT '1' AS record FROM access_tokens WHERE id = ?1 AND ", stands!());
 
 /// To the minute, so that a busy token is not a row written per request.
 pub const TOUCH: &str = "UPDATE access_tokens SET last_used_at_ms = ?2

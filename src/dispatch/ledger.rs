@@ -88,6 +88,12 @@ impl<E: Engine> Ledger<E> {
         Ok(self.sql.changed(sql, args)? > 0)
     }
 
+    /// The same for a move whose last two parameters are a lease.
+    fn moves_lease(&self, sql: &str, mut args: Vec<SqlStorageValue>, lease: Lease) -> Outcome<bool> {
+        args.extend(sql_args![lease.execution_id.to_string(), number(lease.generation.into())]);
+        self.moves(sql, args)
+    }
+
     fn number(&self, sql: &str, args: Vec<SqlStorageValue>) -> Outcome<Option<u64>> {
         let row: Option<Number> = self.sql.first(sql, args)?;
         Ok(row.and_then(|row| row.number).map(|number| number as u64))
@@ -189,29 +195,25 @@ impl<E: Engine> Ledger<E> {
 
     /// A heartbeat renews it; a loss, which takes longer than one event, is not begun again before this.
     pub fn extend(&self, lease: Lease, until_ms: u64) -> Outcome<bool> {
-        let args =
-            sql_args![number(until_ms), lease.execution_id.to_string(), number(lease.generation.into())];
-        self.moves(EXTEND, args)
+        self.moves_lease(EXTEND, sql_args![number(until_ms)], lease)
     }
 
     /// The lease came to nothing: its execution waits as it is now, at its old place.
     pub fn requeue(&self, lease: Lease, queued: &Queued) -> Outcome<bool> {
-        let args = sql_args![json(queued)?, lease.execution_id.to_string(), number(lease.generation.into())];
-        self.moves(REQUEUE, args)
+        self.moves_lease(REQUEUE, sql_args![json(queued)?], lease)
     }
 
     pub fn stop_leased(&self, lease: Lease, reason: &str) -> Outcome<bool> {
-        let args = sql_args![reason, lease.execution_id.to_string(), number(lease.generation.into())];
-        self.moves(STOP_LEASED, args)
+        self.moves_lease(STOP_LEASED, sql_args![reason], lease)
     }
 
     pub fn forget(&self, lease: Lease) -> Outcome<bool> {
-        self.moves(FORGET, sql_args![lease.execution_id.to_string(), number(lease.generation.into())])
+        self.moves_lease(FORGET, Vec::new(), lease)
     }
 
     /// This lease's terminal event is stored.
     pub fn forget_ended(&self, lease: Lease) -> Outcome<bool> {
-        self.moves(FORGET_ENDED, sql_args![lease.execution_id.to_string(), number(lease.generation.into())])
+        self.moves_lease(FORGET_ENDED, Vec::new(), lease)
     }
 
     /// No lease: whatever offer there is, is withdrawn, and none follows. It is due again at this time, unless it is

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use garde::Validate;
 use serde::de::DeserializeOwned;
 use shared_contracts::limits::JSON_BODY_BYTES_MAX;
-use shared_contracts::problem::{Fault, Problem, ProblemKind};
+use shared_contracts::problem::{Fault, ProblemKind};
 use shared_contracts::routes::Route;
 use worker::web_sys::ReadableStream;
 use worker::{ByteStream, Headers, Request, Response};
@@ -102,13 +102,9 @@ impl Call {
 
 fn validated<T: Validate<Context = ()>>(value: T) -> Outcome<T> {
     let Err(report) = value.validate() else { return Ok(value) };
-    let mut problem =
-        Problem::new(ProblemKind::Invalid, "Some fields break a rule; mend them and send again");
-    problem.faults = report
-        .iter()
-        .map(|(path, error)| Fault { field: path.to_string(), message: error.to_string() })
-        .collect();
-    Err(problem.into())
+    let faults =
+        report.iter().map(|(path, error)| Fault { field: path.to_string(), message: error.to_string() });
+    Err(Failure::faults("Some fields break a rule; mend them and send again", faults.collect()))
 }
 
 /// JSON that is text already.

@@ -36,15 +36,6 @@ impl Caller {
             Self::Execution(_) | Self::Public => None,
         }
     }
-
-    /// When its token ends by itself; none: until revoked.
-    pub fn expires_at_ms(&self) -> Option<u64> {
-        match self {
-            Self::Account(account) => account.expires_at_ms,
-            Self::Execution(claims) => Some(claims.expires_at_ms),
-            Self::Public => None,
-        }
-    }
 }
 
 fn unauthenticated(detail: &str) -> Failure {

@@ -22,7 +22,8 @@ pub fn admit(settings: &Settings, requested: &RequestedLimits) -> Outcome<Limits
     above(&mut faults, "processes", requested.processes, ceilings.processes);
     above(&mut faults, "disk_mb", requested.disk_mb, ceilings.disk_mb);
     if !faults.is_empty() {
-        return Err(Failure::faults("More is asked for than an execution may use here", faults));
+        let detail = "More is asked for than an execution may use here; mend it and send again";
+        return Err(Failure::faults(detail, faults));
     }
     let limits = defaults(settings).with(requested);
     Ok(Limits {

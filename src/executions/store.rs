@@ -45,7 +45,8 @@ pub const LIST: &str = crate::page_of!(record!(), "executions WHERE task_id = ?1
 pub const GET: &str =
     concat!("SELECT ", record!(), " AS record FROM executions WHERE id = ?1 AND owner_id = ?2");
 
-/// Whether a lease stands: nobody took it over, and the execution has not ended.
+/// Whether a lease stands: nobody took it over, and the execution has not ended. A lease that was lost keeps its
+/// generation until the next one: the state says that nobody holds it.
 pub const HELD: &str = "SELECT '1' AS record FROM executions
   WHERE id = ?1 AND generation = ?2 AND state IN ('leased', 'running')";
 

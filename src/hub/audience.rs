@@ -159,8 +159,10 @@ impl<S: Stored + 'static> Audience<S> {
         if room == 0 {
             return false;
         }
-        round.socket_id = self.sockets.advance(round.socket_id, room, &self.tail.borrow(), self.log.as_ref());
-        round.socket_id == u64::MAX
+        let last = self.sockets.advance(round.socket_id, room, &self.tail.borrow(), self.log.as_ref());
+        let Some(last_id) = last else { return true };
+        round.socket_id = last_id;
+        false
     }
 
     fn served(&self) {

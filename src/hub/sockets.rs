@@ -95,8 +95,7 @@ impl Place {
 struct Watcher {
     id: u64,
     socket: WebSocket,
-    place: Place,
-    token_id: Option<TokenId>,
+    kept: Attachment,
     is_saved: bool,
     is_closing: bool,
 }
@@ -104,23 +103,24 @@ struct Watcher {
 impl Watcher {
     /// Sends what it has room for.
     fn advance(&mut self, tail: &Tail, log: &impl Stored) -> Outcome<()> {
-        while !self.place.paused && self.place.sent < tail.head {
-            let next = match tail.after(self.place.sent) {
+        let place = &mut self.kept.place;
+        while !place.paused && place.sent < tail.head {
+            let next = match tail.after(place.sent) {
                 Some(frame) => Some(frame),
-                None => Frame::new(log.lines_after(self.place.sent, CATCH_UP_BYTES)?),
+                None => Frame::new(log.lines_after(place.sent, CATCH_UP_BYTES)?),
             };
             let Some(frame) = next else { break };
             self.is_saved = false;
-            if self.place.has_room_for(frame.bytes() as u64) {
+            if place.has_room_for(frame.bytes() as u64) {
                 self.socket.as_ref().unchecked_ref::<Sender>().send(frame.text()).map_err(gone)?;
-                self.place.sent(frame.last(), frame.bytes() as u64);
+                place.sent(frame.last(), frame.bytes() as u64);
             } else {
-                self.place.paused = true;
-                let message = WatchMessage::Sync { after: self.place.sent, head: tail.head };
+                place.paused = true;
+                let message = WatchMessage::Sync { after: place.sent, head: tail.head };
                 self.socket.send(&message)?;
             }
         }
-        if tail.ended && self.place.sent >= tail.head {
+        if tail.ended && place.sent >= tail.head {
             self.is_closing = true;
             self.socket.close(Some(1000), Some("The execution has ended"))?;
         }
@@ -158,8 +158,8 @@ impl Sockets {
     pub fn awake(state: &State) -> Rc<Self> {
         let watcher = |socket: WebSocket| {
             let id = own_tag(&state.get_tags(&socket))?;
-            let Attachment { place, token_id } = socket.deserialize_attachment().ok().flatten()?;
-            Some(Watcher { id, socket, place, token_id, is_saved: true, is_closing: false })
+            let kept = socket.deserialize_attachment().ok().flatten()?;
+            Some(Watcher { id, socket, kept, is_saved: true, is_closing: false })
         };
         let mut watchers: Vec<_> =
             state.get_websockets_with_tag(TAG).into_iter().filter_map(watcher).collect();
@@ -175,17 +175,18 @@ impl Sockets {
         self.watchers.borrow().len()
     }
 
+    /// A new watcher, which is sent what it does not have yet.
     pub fn join(
         &self,
         state: &State,
         socket: WebSocket,
-        Attachment { place, token_id }: Attachment,
+        kept: Attachment,
         tail: &Tail,
         log: &impl Stored,
     ) -> Outcome<()> {
         let id = self.watchers.borrow().last().map_or(1, |newest| newest.id + 1);
         state.accept_websocket_with_tags(&socket, &[TAG, &id.to_string()]);
-        let mut watcher = Watcher { id, socket, place, token_id, is_saved: false, is_closing: false };
+        let mut watcher = Watcher { id, socket, kept, is_saved: false, is_closing: false };
         watcher.advance(tail, log)?;
         watcher.save()?;
         self.watchers.borrow_mut().push(watcher);
@@ -194,14 +195,13 @@ impl Sockets {
 
     /// The access tokens that the sockets came with, some of them more than once.
     pub fn token_ids(&self) -> Vec<TokenId> {
-        self.watchers.borrow().iter().filter_map(|watcher| watcher.token_id).collect()
+        self.watchers.borrow().iter().filter_map(|watcher| watcher.kept.token_id).collect()
     }
 
     /// Closes those that came with this access token.
     pub fn dismiss(&self, token_id: TokenId) {
-        for watcher in
-            self.watchers.borrow_mut().iter_mut().filter(|watcher| watcher.token_id == Some(token_id))
-        {
+        let mut watchers = self.watchers.borrow_mut();
+        for watcher in watchers.iter_mut().filter(|watcher| watcher.kept.token_id == Some(token_id)) {
             watcher.is_closing = true;
             let _ = watcher.socket.close(Some(1008), Some("The access token was revoked or has expired"));
         }
@@ -212,23 +212,26 @@ impl Sockets {
         self.watchers.borrow_mut().retain(|watcher| Some(watcher.id) != own_tag(tags));
     }
 
-    /// Sends what was just stored to so many of those after this id. Answers the last one's id, or the greatest there
-    /// can be where nobody is left.
-    pub fn advance(self: &Rc<Self>, after_id: u64, count: usize, tail: &Tail, log: &impl Stored) -> u64 {
+    /// Sends what was just stored to so many of those after this id. Answers the last one's id; none where nobody is
+    /// left.
+    pub fn advance(
+        self: &Rc<Self>,
+        after_id: u64,
+        count: usize,
+        tail: &Tail,
+        log: &impl Stored,
+    ) -> Option<u64> {
         let mut watchers = self.watchers.borrow_mut();
         let first = watchers.partition_point(|watcher| watcher.id <= after_id);
-        let mut last_id = u64::MAX;
         let end = watchers.len().min(first + count);
-        let is_last = end == watchers.len();
-        for watcher in watchers.get_mut(first..end).unwrap_or_default() {
-            watcher.advance_or_close(tail, log);
+        let is_more_left = end < watchers.len();
+        let served = watchers.get_mut(first..end).unwrap_or_default();
+        served.iter_mut().for_each(|watcher| watcher.advance_or_close(tail, log));
+        if !served.is_empty() {
             self.is_busy.set(true);
-            last_id = watcher.id;
-        }
-        if self.is_busy.get() {
             self.save_when_quiet();
         }
-        if is_last { u64::MAX } else { last_id }
+        served.last().filter(|_| is_more_left).map(|watcher| watcher.id)
     }
 
     /// Takes a watcher's acknowledgement; false where the message is none.
@@ -244,7 +247,7 @@ impl Sockets {
         let index =
             own_tag(tags).and_then(|id| watchers.binary_search_by_key(&id, |watcher| watcher.id).ok());
         if let Some(watcher) = index.and_then(|index| watchers.get_mut(index)) {
-            watcher.place.acknowledged(through);
+            watcher.kept.place.acknowledged(through);
             watcher.is_saved = false;
             watcher.advance_or_close(tail, log);
             self.save_when_quiet();
@@ -277,7 +280,7 @@ impl Sockets {
 
 impl Watcher {
     fn save(&mut self) -> Outcome<()> {
-        self.socket.serialize_attachment(Attachment { place: self.place, token_id: self.token_id })?;
+        self.socket.serialize_attachment(self.kept)?;
         self.is_saved = true;
         Ok(())
     }

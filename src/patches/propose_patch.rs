@@ -1,10 +1,8 @@
 //! `propose_patch` and `propose_execution_patch`: a batch is kept until someone decides.
 
 use shared_contracts::dispatch::Lease;
-use shared_contracts::executions::ExecutionState;
 use shared_contracts::ids::{OwnerId, PatchBatchId};
 use shared_contracts::patches::{PatchState, PatchSummary, ProposePatch};
-use shared_contracts::problem::ProblemKind;
 
 use super::{find, key, store};
 use crate::bindings::Bindings;
@@ -29,12 +27,9 @@ pub async fn propose_patch(
         if execution.project_id != input.project_id {
             return Err(Failure::not_found("execution", execution_id));
         }
-        // A lease that was lost keeps its generation until the next one: the state says that nobody holds it.
-        let is_held = matches!(execution.state, ExecutionState::Leased | ExecutionState::Running);
-        if lease.is_some_and(|lease| lease.generation != execution.generation || !is_held) {
-            let detail = format!("The lease on execution {execution_id} is gone, or the execution has ended");
-            return Err(Failure::problem(ProblemKind::Conflict, detail));
-        }
+    }
+    if let Some(lease) = lease {
+        executions::require_held(&bindings.db, lease).await?;
     }
     let json = serde_json::to_string(&input.batch)
         .map_err(|error| Failure::internal("writing a patch batch", error))?;

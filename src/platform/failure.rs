@@ -42,12 +42,12 @@ impl Failure {
 
     /// One field that breaks a rule.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self::faults("A field breaks a rule", vec![Fault { field: field.into(), message: message.into() }])
+        let fault = Fault { field: field.into(), message: message.into() };
+        Self::faults("A field breaks a rule; mend it and send again", vec![fault])
     }
 
     /// Fields that break rules, each named.
-    pub fn faults(what: &str, faults: Vec<Fault>) -> Self {
-        let detail = format!("{what}; mend it and send again");
+    pub fn faults(detail: &str, faults: Vec<Fault>) -> Self {
         Self::Problem(Box::new(Problem { faults, ..Problem::new(ProblemKind::Invalid, detail) }))
     }
 

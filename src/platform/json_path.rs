@@ -9,9 +9,8 @@ enum Level {
 /// The path of the value that ends, or is open, at this line and column as serde_json counts them: `batch.operations[2]`,
 /// or `.` for the whole.
 pub fn path_at(json: &[u8], line: usize, column: usize) -> String {
-    let before_line: usize =
-        json.split_inclusive(|byte| *byte == b'\n').take(line - line.min(1)).map(<[u8]>::len).sum();
-    let line_start = if line > 1 { before_line } else { 0 };
+    let lines_before = json.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1));
+    let line_start: usize = lines_before.map(<[u8]>::len).sum();
     let mut levels: Vec<Level> = Vec::new();
     let mut string: Option<Vec<u8>> = None;
     let mut is_escaped = false;

@@ -35,7 +35,7 @@ pub async fn connect_container_agent(call: Call) -> Outcome<Response> {
         owner_id: account.owner_id,
         shared,
         token_id: account.token_id,
-        token_expires_at_ms: call.caller.expires_at_ms(),
+        token_expires_at_ms: account.expires_at_ms,
     };
     object::upgrade(&call.bindings.dispatcher()?, &command).await
 }
