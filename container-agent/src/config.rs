@@ -9,8 +9,8 @@ use shared_contracts::limits::{
     CONTAINER_AGENT_CAPACITY_MAX, CPU_CORES_MAX, CPU_CORES_MIN, MEMORY_MB_MAX, MEMORY_MB_MIN, NAME_CHARS_MAX,
 };
 
-use crate::machine;
 use crate::sandbox::Toolchain;
+use crate::{machine, tools};
 
 const CAPACITY_DEFAULT: u32 = 2;
 const CACHE_MB_DEFAULT: u64 = 10_240;
@@ -180,8 +180,7 @@ impl Settings {
             workspace_disk: flags.workspace_disk.or(file.workspace_disk).unwrap_or_default(),
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
-            search_path: prefix
-                .map_or_else(|| SEARCH_PATH.into(), |prefix| format!("{prefix}:{SEARCH_PATH}")),
+            search_path: search_path(prefix.as_deref()),
             environment: file.environment,
             name,
             capacity,
@@ -217,6 +216,12 @@ impl Settings {
         }
         Ok(Plane { url, token })
     }
+}
+
+/// The operator's directories first, then what Patchbay brings, then the machine's.
+fn search_path(prefix: Option<&str>) -> String {
+    let prefix = prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default();
+    format!("{prefix}{}:{SEARCH_PATH}", tools::PROGRAMS)
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(
@@ -258,8 +263,19 @@ fn toolchain(text: &str) -> Result<Toolchain, ConfigError> {
         return Err(invalid("it must be an absolute path without `..`"));
     }
     // These would show the machine's secrets and sockets, or cover what the sandbox builds itself.
-    const REFUSED: [&str; 10] =
-        ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/var", "/etc", "/workspace", "/var/run"];
+    const REFUSED: [&str; 11] = [
+        "/",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/run",
+        "/tmp",
+        "/var",
+        "/etc",
+        "/workspace",
+        "/var/run",
+        tools::FOLDER,
+    ];
     if REFUSED.iter().any(|refused| path == Path::new(refused)) {
         return Err(invalid("this directory is never shown to a sandbox; name one below it"));
     }

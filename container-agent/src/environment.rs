@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use shared_contracts::dispatch::LeasedExecution;
 
 use crate::config::Settings;
+use crate::tools;
 
 /// Linux refuses one variable of more than 128 KiB; a longer prompt is only in its file.
 const PROMPT_VARIABLE_BYTES_MAX: usize = 96 * 1024;
 /// Where the sandbox's builder writes the prompt, seen from inside.
 const PROMPT_FILE: &str = "/tmp/prompt.txt";
+const WORKSPACE: &str = "/workspace";
 
 /// What every sandbox has, the operator's own variables included.
 pub fn base(settings: &Settings) -> BTreeMap<String, String> {
@@ -22,6 +24,7 @@ pub fn base(settings: &Settings) -> BTreeMap<String, String> {
         ("LANG", "C.UTF-8"),
         ("TERM", "dumb"),
         ("TMPDIR", "/tmp"),
+        (tools::WORKSPACE_VARIABLE, WORKSPACE),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -40,6 +43,9 @@ pub fn of(settings: &Settings, leased: &LeasedExecution) -> BTreeMap<String, Str
     environment.insert("PATCHBAY_PROMPT_FILE".into(), PROMPT_FILE.into());
     if leased.prompt.len() <= PROMPT_VARIABLE_BYTES_MAX {
         environment.insert("PATCHBAY_PROMPT".into(), leased.prompt.replace('\0', ""));
+    }
+    if !leased.denied_paths.is_empty() {
+        environment.insert(tools::DENIED_VARIABLE.into(), leased.denied_paths.join("\n"));
     }
     environment.extend(leased.spec.environment.clone());
     environment

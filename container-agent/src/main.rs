@@ -18,10 +18,13 @@ mod report;
 mod run;
 mod sandbox;
 mod stop;
+mod tools;
 mod try_command;
 mod watch;
 mod workspace;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,25 +48,46 @@ enum Command {
     Doctor(Box<doctor::Doctor>),
     /// Run one command in the sandbox over a directory and print the diff; no plane needed
     Try(Box<try_command::Try>),
+    /// Apply a patch to the workspace: all of it or nothing, and what to send instead where it does not fit
+    Apply(Box<tools::apply::Apply>),
+    /// Serve `apply_patch` and `check_patch` to a coding agent: the Model Context Protocol on standard input and output
+    Mcp,
 }
 
 fn main() -> ExitCode {
-    // Before anything else: the helper has one thread, no environment and must start fast.
-    if std::env::args_os().nth(1).is_some_and(|first| first == sandbox::helper::ARGUMENT) {
-        return sandbox::helper::main();
+    // Before anything else: these have one thread, and no environment that could say more.
+    match std::env::args_os().nth(1) {
+        Some(first) if first == sandbox::helper::ARGUMENT => return sandbox::helper::main(),
+        Some(first) if first == tools::settle::ARGUMENT => return tools::settle::main(),
+        _ => {}
+    }
+    if let Some(code) = patchctl::local::worker_was_killed() {
+        return code;
     }
     log_to_stderr();
     // Both HTTP and WebSocket use it; a second call would only find the first one's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = match Arguments::parse().command {
+    let result = match Arguments::parse_from(arguments()).command {
         Command::Run(arguments) => block_on(2, run::run(*arguments)),
         Command::Doctor(arguments) => block_on(1, doctor::run(*arguments)),
         Command::Try(arguments) => block_on(1, try_command::run(*arguments)),
+        Command::Apply(arguments) => Ok(tools::apply::run(&arguments)),
+        Command::Mcp => block_on(1, tools::mcp::run()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("patchbay-agent: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// Called as `apply_patch`, it is `apply`.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    let called = arguments.first().and_then(|name| Path::new(name).file_name());
+    if called.is_some_and(|name| name == tools::APPLY_PATCH) {
+        arguments.insert(1, "apply".into());
+    }
+    arguments
 }
 
 /// `PATCHBAY_LOG` names the levels, such as `debug` or `patchbay_agent=debug`.

@@ -106,6 +106,9 @@ async fn execute(
         if !changes.files.is_empty() {
             print!("{}", patch_engine::unified_diff(&changes.files));
         }
+        if let Some(why) = &changes.unsettled {
+            eprintln!("patchbay-agent: {why}: the diff may show half of a patch");
+        }
         if changes.ignored > 0 {
             eprintln!("patchbay-agent: {} new files left out, because .gitignore says so", changes.ignored);
         }

@@ -8,9 +8,9 @@ use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
 use crate::landed::without_hunks;
-use crate::place::{Base, Placement, place};
+use crate::place::{Base, BaseText, Direction, Placement, chain, place};
 use crate::tree::Tree;
-use crate::{File, Snapshot, TEXT_BYTES_MAX, hints, hunks};
+use crate::{File, Snapshot, TEXT_BYTES_MAX, hints, hunks, inserted};
 
 /// A success or a refusal; the tree holds the change only after the former.
 type Outcome = Result<OperationOutcome, OperationOutcome>;
@@ -23,9 +23,16 @@ pub(crate) fn apply<S: Snapshot>(tree: &mut Tree<'_, S>, operation: &PatchOperat
         PatchOperation::Create { path, content, mode } => create(tree, path, content, *mode),
         PatchOperation::Edit { path, base_sha256, hunks } => edit(tree, path, *base_sha256, hunks),
         PatchOperation::Replace { path, base_sha256, content } => replace(tree, path, *base_sha256, content),
+        PatchOperation::Write { path, base_sha256, content } => write(tree, path, *base_sha256, content),
         PatchOperation::Delete { path, base_sha256 } => delete(tree, path, *base_sha256),
         PatchOperation::Rename { from, to, base_sha256 } => rename(tree, from, to, *base_sha256),
         PatchOperation::SetMode { path, mode } => set_mode(tree, path, *mode),
+        PatchOperation::Insert { path, base_sha256: _, at, text } => {
+            change_text(tree, path, |file| inserted::insert(file, at, text))
+        }
+        PatchOperation::EditLines { path, base_sha256: _, edits } => {
+            change_text(tree, path, |file| inserted::edit_lines(file, edits))
+        }
     };
     outcome.unwrap_or_else(|refusal| refusal)
 }
@@ -60,26 +67,61 @@ fn edit<S: Snapshot>(
     base_sha256: Option<Sha256>,
     hunks: &[Hunk],
 ) -> Outcome {
-    let file = existing(tree, path)?;
-    let mode = file.mode;
-    if mode == FileMode::Symlink {
-        return Err(OperationOutcome::NotText { hint: hints::edit_of_link(&file.bytes) });
+    let untouched = tree.untouched(path).and_then(File::text);
+    let known = base_sha256.and_then(|wanted| tree.base(wanted)).map(|text| BaseText { text, untouched });
+    change_text(tree, path, |text| {
+        let base = base_sha256.map_or(Base::Unknown, |wanted| match Sha256::of(text.as_bytes()) {
+            found if found == wanted => Base::Current,
+            found => Base::Stale { wanted, found, text: known },
+        });
+        // Its own base with the hunks put in is proof, even where the hunks by themselves would be ambiguous.
+        if let Base::Stale { wanted, .. } = base
+            && without_hunks(text, wanted, hunks).is_some()
+        {
+            return Ok(Placement::Landed);
+        }
+        place(text, base, hunks)
+    })
+}
+
+/// Edits of one file in a row, made against no named base: as each by itself, in time linear in file and edits where they
+/// do not build on one another.
+pub(crate) fn apply_edits<S: Snapshot>(
+    tree: &mut Tree<'_, S>,
+    path: &WorkspacePath,
+    edits: &[&[Hunk]],
+) -> Vec<OperationOutcome> {
+    let mut outcomes = Vec::with_capacity(edits.len());
+    while let Some(rest) = edits.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
+        let (chain, mode) = match text_of(tree, path) {
+            Ok((text, mode)) => (chain(text, rest, Direction::Forth), mode),
+            // What no edit can be made in is no other for the next.
+            Err(refusal) => {
+                outcomes.resize(edits.len(), refusal);
+                break;
+            }
+        };
+        let mut done = chain.outcomes;
+        if let Some(text) = chain.text {
+            let file = File { bytes: text.into_bytes(), mode };
+            match check_file(path, &file) {
+                Ok(()) => tree.write(path, Some(file)),
+                Err(refusal) => done.iter_mut().last().into_iter().for_each(|last| *last = refusal.clone()),
+            }
+        }
+        outcomes.append(&mut done);
     }
-    if file.bytes.len() > TEXT_BYTES_MAX {
-        return Err(OperationOutcome::TooLarge { hint: hints::too_large_to_edit(file.bytes.len()) });
-    }
-    let text = file.text().ok_or_else(|| OperationOutcome::NotText { hint: hints::not_text() })?;
-    let base = base_sha256.map_or(Base::Unknown, |wanted| match Sha256::of(&file.bytes) {
-        found if found == wanted => Base::Current,
-        found => Base::Stale { wanted, found },
-    });
-    // Its own base with the hunks put in is proof, even where the hunks by themselves would be ambiguous.
-    if let Base::Stale { wanted, .. } = base
-        && without_hunks(text, wanted, hunks).is_some()
-    {
-        return Ok(OperationOutcome::AlreadyApplied);
-    }
-    match place(text, base, hunks)? {
+    outcomes
+}
+
+/// Changes the lines of a file.
+fn change_text<S: Snapshot>(
+    tree: &mut Tree<'_, S>,
+    path: &WorkspacePath,
+    change: impl FnOnce(&str) -> Result<Placement, OperationOutcome>,
+) -> Outcome {
+    let (text, mode) = text_of(tree, path)?;
+    match change(text)? {
         Placement::Landed => Ok(OperationOutcome::AlreadyApplied),
         Placement::Changed { text, step, lines } => {
             let file = File { bytes: text.into_bytes(), mode };
@@ -88,6 +130,22 @@ fn edit<S: Snapshot>(
             Ok(OperationOutcome::Applied { step, lines })
         }
     }
+}
+
+/// The file's text, where its lines can be edited.
+fn text_of<'tree, S: Snapshot>(
+    tree: &'tree Tree<'_, S>,
+    path: &WorkspacePath,
+) -> Result<(&'tree str, FileMode), OperationOutcome> {
+    let file = existing(tree, path)?;
+    if file.mode == FileMode::Symlink {
+        return Err(OperationOutcome::NotText { hint: hints::edit_of_link(&file.bytes) });
+    }
+    if file.bytes.len() > TEXT_BYTES_MAX {
+        return Err(OperationOutcome::TooLarge { hint: hints::too_large_to_edit(file.bytes.len()) });
+    }
+    let text = file.text().ok_or_else(|| OperationOutcome::NotText { hint: hints::not_text() })?;
+    Ok((text, file.mode))
 }
 
 fn replace<S: Snapshot>(
@@ -105,6 +163,19 @@ fn replace<S: Snapshot>(
     check_file(path, &file)?;
     tree.write(path, Some(file));
     Ok(applied(step))
+}
+
+/// Creates or replaces.
+fn write<S: Snapshot>(
+    tree: &mut Tree<'_, S>,
+    path: &WorkspacePath,
+    base_sha256: Option<Sha256>,
+    content: &Content,
+) -> Outcome {
+    match tree.file(path) {
+        Some(_) => replace(tree, path, base_sha256, content),
+        None => create(tree, path, content, FileMode::Regular),
+    }
 }
 
 fn delete<S: Snapshot>(tree: &mut Tree<'_, S>, path: &WorkspacePath, base_sha256: Option<Sha256>) -> Outcome {

@@ -60,9 +60,10 @@ fn change_content(path: &WorkspacePath, before: &File, after: &File) -> PatchOpe
         if !difference.is_rewrite() {
             let text = |lines: Option<&[&str]>| lines.unwrap_or_default().concat();
             let hunks = difference.groups().map(|group| Hunk {
-                start_line: to_u32(group.before.start + 1),
+                start_line: Some(to_u32(group.before.start + 1)),
                 old: text(difference.before.get(group.before)),
                 new: text(difference.after.get(group.after)),
+                ..Hunk::default()
             });
             return PatchOperation::Edit { path, base_sha256, hunks: hunks.collect() };
         }

@@ -60,6 +60,77 @@ pub(crate) fn insertion_out_of_file(hunk: usize, lines: usize) -> (String, Strin
     )
 }
 
+pub(crate) fn no_edits() -> (String, String) {
+    ("the operation has no edits".into(), "Send at least one edit, or leave the operation out.".into())
+}
+
+pub(crate) fn empty_marker() -> (String, String) {
+    (
+        "a marker is empty or has several lines".into(),
+        "Give text that exactly one line of the file contains.".into(),
+    )
+}
+
+pub(crate) fn nothing_to_insert() -> (String, String) {
+    ("`text` is empty".into(), "Put the lines to insert into `text`, or leave the operation out.".into())
+}
+
+pub(crate) fn bad_line_tag(tag: &str) -> (String, String) {
+    (
+        format!("`{tag}` does not name a line"),
+        "Write a line's number, a colon and the first six hexadecimal digits of its SHA-256 without trailing blanks: \
+         `12:9f3a41`."
+            .into(),
+    )
+}
+
+pub(crate) fn lines_backwards(edit: usize) -> (String, String) {
+    (
+        format!("in edit {edit} the last line stands above the first"),
+        "Give `first` and `last` in order.".into(),
+    )
+}
+
+// Markers and line tags.
+
+pub(crate) fn marker_nowhere(marker: &str) -> String {
+    format!("No line of the file contains `{marker}`. Read the file again and take a marker from it.")
+}
+
+pub(crate) fn marker_often(marker: &str) -> String {
+    format!(
+        "Several lines of the file contain `{marker}`. Give more of the one that is meant: see the candidates."
+    )
+}
+
+pub(crate) fn markers_backwards() -> String {
+    "The line of `last` stands above that of `first`, or they are the same line. Give them in order.".into()
+}
+
+pub(crate) fn tag_nowhere(edit: usize, tag: &str) -> String {
+    format!(
+        "The line `{tag}` of edit {edit} is not in the file any more: no line has this hash. Read the file again and \
+         send the edit with its present line tags."
+    )
+}
+
+pub(crate) fn tag_often(edit: usize, tag: &str) -> String {
+    format!(
+        "The line `{tag}` of edit {edit} is no longer at its number, and several lines have its hash. Read the file \
+         again and send the edit with its present line tags."
+    )
+}
+
+pub(crate) fn denied_by_rule(path: &WorkspacePath, pattern: &str) -> String {
+    format!("`{path}` is denied to patches in this project by the rule `{pattern}`. Leave the operation out.")
+}
+
+pub(crate) fn perhaps_after(hint: &str, operation: usize) -> String {
+    format!(
+        "{hint} Perhaps it builds on operation {operation} on the same file, which was refused: mend that one first."
+    )
+}
+
 // Placement.
 
 pub(crate) fn stands_often(hunk: usize) -> String {
@@ -105,10 +176,26 @@ pub(crate) fn perhaps_deleted(hunk: usize) -> String {
     )
 }
 
-pub(crate) fn other_spacing(hunk: usize, line: usize) -> String {
+pub(crate) fn near(hunk: usize, first: usize, last: usize) -> String {
     format!(
-        "The `old` lines of hunk {hunk} are not in the file as sent, but at line {line} stand the same lines with other \
-         line terminators, trailing spaces or indentation. Copy them byte for byte, a terminator on each line."
+        "The `old` lines of hunk {hunk} are not in the file; lines {first} to {last} come nearest, and `nearest.diff` \
+         shows how they differ from `old`. If that is the place, send the hunk again with the file's own lines in `old`."
+    )
+}
+
+pub(crate) fn several_near(hunk: usize) -> String {
+    format!(
+        "The `old` lines of hunk {hunk} are not in the file, and several places come equally near. Read the candidates \
+         and send the hunk again with the file's own lines in `old`, enough of them to stand once."
+    )
+}
+
+pub(crate) fn changed_otherwise(hunk: usize, first: usize, last: usize) -> String {
+    let place =
+        if last < first { format!("before line {first}") } else { format!("lines {first} to {last}") };
+    format!(
+        "The lines that hunk {hunk} changes have been changed otherwise since its base: see {place} and \
+         `nearest.diff`, from `old` to what is there now. Decide anew and send the hunk made against the file as it is."
     )
 }
 

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use shared_contracts::patches::{Hunk, OperationOutcome, PatchOperation};
+use shared_contracts::patches::{Hunk, MarkerPlace, OperationOutcome, PatchOperation};
 use shared_contracts::paths::WorkspacePath;
 
 use crate::hints;
+use crate::lines::Lines;
 
 /// The lines of a text with their terminators; only the last may lack its own.
 pub(crate) fn lines_of(text: &str) -> Vec<&str> {
@@ -18,8 +19,8 @@ pub(crate) fn to_u32(number: usize) -> u32 {
 
 /// A hunk as lines: the context that `old` and `new` share at both ends, and between them the core that changes.
 pub(crate) struct HunkLines<'hunk> {
-    pub(crate) old: Vec<&'hunk str>,
-    pub(crate) new: Vec<&'hunk str>,
+    pub(crate) old: Lines<'hunk>,
+    pub(crate) new: Lines<'hunk>,
     /// Context lines before the core.
     pub(crate) before: usize,
     /// Context lines after the core.
@@ -28,9 +29,9 @@ pub(crate) struct HunkLines<'hunk> {
 
 impl<'hunk> HunkLines<'hunk> {
     pub(crate) fn new(hunk: &'hunk Hunk) -> Self {
-        let (old, new) = (lines_of(&hunk.old), lines_of(&hunk.new));
-        let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
-        let before = old.iter().zip(&new).take_while(same).count();
+        let (old, new) = (Lines::new(&hunk.old), Lines::new(&hunk.new));
+        let same = |pair: &(&'hunk str, &'hunk str)| pair.0 == pair.1;
+        let before = old.iter().zip(new.iter()).take_while(same).count();
         let rest = old.len().min(new.len()) - before;
         let after = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(same).count();
         Self { old, new, before, after }
@@ -46,9 +47,19 @@ impl<'hunk> HunkLines<'hunk> {
         at + self.before..at + self.new.len() - self.after
     }
 
-    /// The lines that the core becomes.
-    pub(crate) fn new_core_lines(&self) -> &[&'hunk str] {
-        self.new.get(self.new_core(0)).unwrap_or_default()
+    /// The lines that the core becomes, as one text.
+    pub(crate) fn new_core_text(&self) -> &'hunk str {
+        self.new.slice(self.new_core(0))
+    }
+
+    /// Whether lines only go away.
+    pub(crate) fn only_deletes(&self) -> bool {
+        self.new_core(0).is_empty()
+    }
+
+    /// The hunk that takes this one back.
+    pub(crate) fn turned(&self) -> Self {
+        Self { old: self.new.clone(), new: self.old.clone(), before: self.before, after: self.after }
     }
 }
 
@@ -72,9 +83,9 @@ pub(crate) fn touched(operation: &PatchOperation) -> impl Iterator<Item = &Works
 /// What is wrong with an operation by itself.
 pub(crate) fn malformed(operation: &PatchOperation) -> Option<OperationOutcome> {
     let (what, hint) = match operation {
-        PatchOperation::Create { content, .. } | PatchOperation::Replace { content, .. } => {
-            content.to_bytes().is_none().then(hints::bad_base64)?
-        }
+        PatchOperation::Create { content, .. }
+        | PatchOperation::Replace { content, .. }
+        | PatchOperation::Write { content, .. } => content.to_bytes().is_none().then(hints::bad_base64)?,
         PatchOperation::Edit { hunks, .. } if hunks.is_empty() => hints::no_hunks(),
         PatchOperation::Edit { hunks, .. } => {
             let count = hunks.len();
@@ -84,11 +95,33 @@ pub(crate) fn malformed(operation: &PatchOperation) -> Option<OperationOutcome> 
                 .find_map(|(index, hunk)| malformed_hunk(index, index + 1 == count, hunk))?
         }
         PatchOperation::Rename { from, to, .. } if from == to => hints::renamed_onto_itself(),
-        PatchOperation::Rename { .. } | PatchOperation::Delete { .. } | PatchOperation::SetMode { .. } => {
+        PatchOperation::Insert { at, text, .. } => malformed_insert(at, text)?,
+        PatchOperation::EditLines { edits, .. } if edits.is_empty() => hints::no_edits(),
+        PatchOperation::Rename { .. }
+        | PatchOperation::Delete { .. }
+        | PatchOperation::SetMode { .. }
+        | PatchOperation::EditLines { .. } => {
             return None;
         }
     };
-    Some(OperationOutcome::Malformed { what, hint })
+    Some(malformed_as((what, hint)))
+}
+
+pub(crate) fn malformed_as((what, hint): (String, String)) -> OperationOutcome {
+    OperationOutcome::Malformed { line: None, column: None, what, hint }
+}
+
+fn malformed_insert(at: &MarkerPlace, text: &str) -> Option<(String, String)> {
+    let is_bad = |marker: &String| marker.trim().is_empty() || marker.contains('\n');
+    match at {
+        MarkerPlace::Before { marker } | MarkerPlace::After { marker } if is_bad(marker) => {
+            Some(hints::empty_marker())
+        }
+        MarkerPlace::Between { first, last } if is_bad(first) || is_bad(last) => Some(hints::empty_marker()),
+        // Nothing between two lines is what a deletion wants.
+        MarkerPlace::Between { .. } => None,
+        _ => text.is_empty().then(hints::nothing_to_insert),
+    }
 }
 
 fn malformed_hunk(index: usize, is_last: bool, hunk: &Hunk) -> Option<(String, String)> {
@@ -105,7 +138,7 @@ mod tests {
     use super::*;
 
     fn hunk(old: &str, new: &str) -> Hunk {
-        Hunk { start_line: 1, old: old.into(), new: new.into() }
+        Hunk { old: old.into(), new: new.into(), ..Hunk::default() }
     }
 
     #[test]

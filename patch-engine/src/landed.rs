@@ -12,8 +12,10 @@ use shared_contracts::patches::{Hunk, PatchOperation};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
-use crate::hunks::{HunkLines, lines_of, malformed, touched};
-use crate::place::{Base, Placement, place};
+use crate::hunks::{HunkLines, malformed, touched};
+use crate::lines::Lines;
+use crate::ordered::set;
+use crate::place::{Base, Direction, Placement, place, take_back, through};
 use crate::{File, Snapshot, TEXT_BYTES_MAX};
 
 /// A file at some moment before the present.
@@ -30,36 +32,36 @@ enum Earlier {
 }
 
 /// The operations that are in the tree already as parts of a group.
-pub(crate) fn landed_operations(operations: &[PatchOperation], snapshot: &impl Snapshot) -> BTreeSet<usize> {
+pub(crate) fn landed_operations(operations: &[&PatchOperation], snapshot: &impl Snapshot) -> BTreeSet<usize> {
     let groups = groups(operations).into_values().filter(|group| group.len() > 1);
     let landed = groups.filter(|group| has_landed(operations, group, snapshot));
-    landed.flatten().collect()
+    set(landed.flatten())
 }
 
 /// The text that these hunks made into the one given, if that is the file of this hash. The proof needs no search: the
 /// hunks' line numbers are those of that very file.
 pub(crate) fn without_hunks(text: &str, base: Sha256, hunks: &[Hunk]) -> Option<String> {
-    let file = lines_of(text);
+    let file = Lines::new(text);
     let (mut before, mut done, mut removed, mut added) = (String::new(), 0, 0, 0);
     for hunk in hunks {
         let lines = HunkLines::new(hunk);
-        let at = ((hunk.start_line as usize).checked_sub(1)? + added).checked_sub(removed)?;
+        let at = ((hunk.start_line? as usize).checked_sub(1)? + added).checked_sub(removed)?;
         let end = at.checked_add(lines.new.len())?;
-        if file.get(at..end)? != lines.new {
+        if at < done || end > file.len() || file.slice(at..end) != lines.new.text() {
             return None;
         }
-        file.get(done..at)?.iter().for_each(|line| before.push_str(line));
+        before.push_str(file.slice(done..at));
         before.push_str(&hunk.old);
         done = end;
         removed += lines.old.len();
         added += lines.new.len();
     }
-    file.get(done..)?.iter().for_each(|line| before.push_str(line));
+    before.push_str(file.slice(done..file.len()));
     (Sha256::of(before.as_bytes()) == base).then_some(before)
 }
 
 /// The operations' indexes, by the smallest of each group.
-fn groups(operations: &[PatchOperation]) -> BTreeMap<usize, Vec<usize>> {
+fn groups(operations: &[&PatchOperation]) -> BTreeMap<usize, Vec<usize>> {
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
     let mut leaders: Vec<usize> = (0..operations.len()).collect();
     for (index, operation) in operations.iter().enumerate() {
@@ -97,10 +99,17 @@ fn leader(leaders: &[usize], mut index: usize) -> usize {
     index
 }
 
-fn has_landed(operations: &[PatchOperation], group: &[usize], snapshot: &impl Snapshot) -> bool {
-    let members: Vec<&PatchOperation> = group.iter().filter_map(|index| operations.get(*index)).collect();
+fn has_landed(operations: &[&PatchOperation], group: &[usize], snapshot: &impl Snapshot) -> bool {
+    let members: Vec<&PatchOperation> =
+        group.iter().filter_map(|index| operations.get(*index).copied()).collect();
     if members.iter().any(|operation| malformed(operation).is_some()) {
         return false;
+    }
+    if let Some((path, row)) = row_of_edits(&members) {
+        return snapshot
+            .file(path)
+            .and_then(|file| editable(&file.bytes))
+            .is_some_and(|text| row_has_landed(text, row));
     }
     let mut past = Past { snapshot, earlier: BTreeMap::new() };
     let newest_first = (0..members.len()).rev();
@@ -108,6 +117,26 @@ fn has_landed(operations: &[PatchOperation], group: &[usize], snapshot: &impl Sn
         let (earlier, from_here) = members.split_at(index);
         from_here.first().is_some_and(|operation| past.take_back(operation, earlier))
     })
+}
+
+/// Edits of one file, all placed by their text alone.
+fn row_of_edits<'batch>(
+    members: &[&'batch PatchOperation],
+) -> Option<(&'batch WorkspacePath, Vec<&'batch [Hunk]>)> {
+    let path = members.first()?.path();
+    let hunks = |member: &&'batch PatchOperation| match *member {
+        PatchOperation::Edit { path: own, base_sha256: None, hunks } if own == path => Some(hunks.as_slice()),
+        _ => None,
+    };
+    Some((path, members.iter().map(hunks).collect::<Option<_>>()?))
+}
+
+/// Taken back, newest first, and put in again, they lead to the same text.
+fn row_has_landed(text: &str, mut row: Vec<&[Hunk]>) -> bool {
+    row.reverse();
+    let Some(before) = through(text, &row, Direction::Back) else { return false };
+    row.reverse();
+    through(&before, &row, Direction::Forth).is_some_and(|after| after == text)
 }
 
 /// The tree before the operations that were taken back.
@@ -139,15 +168,19 @@ impl<S: Snapshot> Past<'_, S> {
                 let text = before_edit(&bytes, *base_sha256, hunks);
                 text.map(|text| Earlier::File { bytes: text.into_bytes(), mode })
             }
-            (PatchOperation::Replace { content, .. }, Earlier::File { bytes, .. }) => {
-                (content.to_bytes() == Some(bytes)).then_some(Earlier::Unknown)
-            }
+            (
+                PatchOperation::Replace { content, .. } | PatchOperation::Write { content, .. },
+                Earlier::File { bytes, .. },
+            ) => (content.to_bytes() == Some(bytes)).then_some(Earlier::Unknown),
             (PatchOperation::Delete { .. }, Earlier::Absent) => Some(Earlier::Unknown),
             (PatchOperation::SetMode { mode, .. }, Earlier::File { bytes, mode: found }) => {
                 found.is_none_or(|found| found == *mode).then_some(Earlier::File { bytes, mode: None })
             }
             (
-                PatchOperation::Edit { .. } | PatchOperation::Replace { .. } | PatchOperation::SetMode { .. },
+                PatchOperation::Edit { .. }
+                | PatchOperation::Replace { .. }
+                | PatchOperation::Write { .. }
+                | PatchOperation::SetMode { .. },
                 Earlier::Unknown,
             ) => Some(Earlier::Unknown),
             _ => None,
@@ -181,20 +214,19 @@ impl<S: Snapshot> Past<'_, S> {
     }
 }
 
+/// A file's content, where it is text and small enough.
+fn editable(bytes: &[u8]) -> Option<&str> {
+    if bytes.len() > TEXT_BYTES_MAX { None } else { std::str::from_utf8(bytes).ok() }
+}
+
 /// The text that the edit made into this one: proven by its base, else by the hunks leading back and forth without
 /// ambiguity.
 fn before_edit(bytes: &[u8], base_sha256: Option<Sha256>, hunks: &[Hunk]) -> Option<String> {
-    if bytes.len() > TEXT_BYTES_MAX {
-        return None;
-    }
-    let text = std::str::from_utf8(bytes).ok()?;
+    let text = editable(bytes)?;
     if let Some(before) = base_sha256.and_then(|base| without_hunks(text, base, hunks)) {
         return Some(before);
     }
-    let turned =
-        |hunk: &Hunk| Hunk { start_line: hunk.start_line, old: hunk.new.clone(), new: hunk.old.clone() };
-    let back: Vec<Hunk> = hunks.iter().map(turned).collect();
-    let Ok(Placement::Changed { text: before, .. }) = place(text, Base::Unknown, &back) else { return None };
+    let Ok(Placement::Changed { text: before, .. }) = take_back(text, hunks) else { return None };
     let forth = place(&before, Base::Unknown, hunks);
     matches!(forth, Ok(Placement::Changed { text: after, .. }) if after == text).then_some(before)
 }

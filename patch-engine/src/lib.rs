@@ -9,12 +9,18 @@
 //! The way back: `rename` (which files moved) → `line_diff` → `diff` and `unified`, cut to size by `split`.
 
 mod apply;
+#[cfg(any(test, feature = "attacks"))]
+pub mod attacks;
 mod diff;
+pub mod formats;
+mod globs;
 mod hints;
 mod hunks;
+mod inserted;
 mod landed;
 mod line_diff;
-mod occurrences;
+mod lines;
+mod ordered;
 mod place;
 mod plan;
 #[cfg(test)]
@@ -27,12 +33,14 @@ mod unified;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use shared_contracts::hash::Sha256;
 use shared_contracts::patches::{OperationReceipt, PatchBatch};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
 pub use crate::diff::diff;
-pub use crate::plan::{paths_needed, plan};
+pub use crate::globs::Rules;
+pub use crate::plan::{Parsed, paths_needed, plan, plan_parsed};
 pub use crate::split::split;
 pub use crate::unified::unified_diff;
 
@@ -52,7 +60,7 @@ impl File {
     /// The content as text, if lines of it can be edited: not a link, UTF-8, without NUL (what git calls binary).
     pub(crate) fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.bytes).ok()?;
-        (self.mode != FileMode::Symlink && !self.bytes.contains(&0)).then_some(text)
+        (self.mode != FileMode::Symlink && memchr::memchr(0, &self.bytes).is_none()).then_some(text)
     }
 }
 
@@ -62,6 +70,16 @@ pub trait Snapshot {
 
     /// Whether any file lies below this path.
     fn is_directory(&self, path: &WorkspacePath) -> bool;
+
+    /// The content with this hash, as far as old contents are at hand: an edit whose base it is finds its place by it.
+    fn base(&self, _sha256: Sha256) -> Option<&[u8]> {
+        None
+    }
+
+    /// What the project allows beyond what is always refused.
+    fn rules(&self) -> Option<&Rules> {
+        None
+    }
 
     /// How many files lie below this path. With it a file may take the place of a directory whose last file the same
     /// batch removes; without it (as here) a directory counts as never emptied. Counting may stop above the number of
@@ -109,8 +127,20 @@ pub struct Plan {
     pub operations: Vec<OperationReceipt>,
     /// Only files that differ, ordered by path. Empty where everything was already applied.
     pub changes: Vec<FileChange>,
-    /// Takes the changes back. Without operations where nothing changed.
-    pub inverse: PatchBatch,
+}
+
+impl Plan {
+    /// The batch that takes the changes back; without operations where nothing changed. Made when asked for, because it
+    /// holds the old content of every file again.
+    pub fn inverse(&self) -> PatchBatch {
+        inverse(&self.changes)
+    }
+}
+
+/// The batch that takes these changes back.
+pub fn inverse(changes: &[FileChange]) -> PatchBatch {
+    let reversed: Vec<FileChange> = changes.iter().map(FileChange::reversed).collect();
+    diff(&reversed)
 }
 
 /// Why a batch changes nothing: one receipt for every operation, refused or not.

@@ -1,25 +1,72 @@
 //! Where the hunks of an edit go, and the text they make. Never a guess: a hunk stands at its line in the very file it
 //! was made against, or its `old` stands exactly once, or it has demonstrably landed; anything else is refused.
+//!
+//! The ladder, strictest rung first: `exact`, then the forms of `form` (line endings, blanks at the end, indentation,
+//! punctuation; `style` writes the new lines as the file would), then `partial`. The strictest rung on which a hunk
+//! stands anywhere decides: it stands there once, or it is refused. `decide` tells pending
+//! from landed; `provenance` takes the way over the base where that is at hand; `assemble` puts the hunks in. Where every
+//! hunk stands once, `plain` comes to the same in a fraction of the time.
 
-use std::ops::Range;
+mod assemble;
+#[cfg(test)]
+mod came;
+mod chain;
+mod decide;
+mod doubt;
+mod exact;
+mod form;
+mod near;
+mod neighbours;
+mod occurrences;
+mod partial;
+mod plain;
+mod provenance;
+mod refusal;
+mod rivals;
+mod scope;
+mod seat;
+mod style;
+mod twins;
+mod way;
+mod windows;
 
 use shared_contracts::hash::Sha256;
 use shared_contracts::patches::{Hunk, LineRange, OperationOutcome, PlacementStep};
 
 use crate::hints;
-use crate::hunks::{HunkLines, lines_of, to_u32};
-use crate::occurrences::occurrences;
+use crate::hunks::{HunkLines, malformed_as};
+use crate::lines::{Lines, content, indentation};
+pub(crate) use assemble::{assemble, check_collisions};
+pub(crate) use chain::{Direction, chain, through};
+use decide::{Found, Verdict, decide, insertion};
+use exact::{exact_places, is_all, runs};
+use form::Forms;
+use plain::plain;
+use refusal::ambiguous;
+
+pub(crate) use form::Form;
+pub(crate) use refusal::{candidate, no_match};
+pub(crate) use seat::{Seat, terminator_near};
 
 /// What is known of the file that the hunks were made against.
 #[derive(Clone, Copy)]
-pub(crate) enum Base {
+pub(crate) enum Base<'text> {
     Unknown,
     /// It is the file at hand.
     Current,
     Stale {
         wanted: Sha256,
         found: Sha256,
+        text: Option<BaseText<'text>>,
     },
+}
+
+/// The text of the base, where that is at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct BaseText<'text> {
+    pub(crate) text: &'text str,
+    /// The file as the batch found it, before its own operations on it; none where it came by one.
+    pub(crate) untouched: Option<&'text str>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -33,252 +80,281 @@ pub(crate) enum Placement {
     Landed,
 }
 
-/// Where a hunk's `old` (or, once landed, its `new`) begins, in lines from 0.
-#[derive(Clone, Copy)]
-struct Spot {
-    at: usize,
-    landed: bool,
+/// Finds all hunks' places and puts them in; the error is the outcome of the refused edit.
+pub(crate) fn place(text: &str, base: Base<'_>, hunks: &[Hunk]) -> Result<Placement, OperationOutcome> {
+    let lines: Vec<HunkLines<'_>> = hunks.iter().map(HunkLines::new).collect();
+    place_lines(text, base, hunks, &lines)
 }
 
-/// Finds all hunks' places and puts them in; the error is the outcome of the refused edit.
-pub(crate) fn place(text: &str, base: Base, hunks: &[Hunk]) -> Result<Placement, OperationOutcome> {
-    let file = lines_of(text);
-    let hunks_lines: Vec<HunkLines<'_>> = hunks.iter().map(HunkLines::new).collect();
-    if matches!(base, Base::Current)
-        && let Some(spots) = by_line_number(&file, hunks, &hunks_lines)?
+/// Whether these hunks, taken back, lead to another text, and to which.
+pub(crate) fn take_back(text: &str, hunks: &[Hunk]) -> Result<Placement, OperationOutcome> {
+    let lines: Vec<HunkLines<'_>> = hunks.iter().map(|hunk| HunkLines::new(hunk).turned()).collect();
+    place_lines(text, Base::Unknown, hunks, &lines)
+}
+
+fn place_lines(
+    text: &str,
+    base: Base<'_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'_>],
+) -> Result<Placement, OperationOutcome> {
+    if matches!(base, Base::Unknown | Base::Stale { text: None, .. })
+        && let Some(placement) = plain(text, lines)
     {
-        return assemble(&file, &hunks_lines, &spots, PlacementStep::Base);
+        return Ok(placement);
     }
-    if let [hunk] = hunks
-        && hunk.old.is_empty()
-        && hunk.new == text
+    by_ladder(&Lines::new(text), base, hunks, lines)
+}
+
+fn by_ladder(
+    file: &Lines<'_>,
+    base: Base<'_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'_>],
+) -> Result<Placement, OperationOutcome> {
+    if matches!(base, Base::Current)
+        && let Some(seats) = by_line_number(file, hunks, lines)?
     {
+        check_collisions(&seats)?;
+        return assemble(file, seats, Some(PlacementStep::Base));
+    }
+    if is_all(file, lines) {
         return Ok(Placement::Landed);
     }
-    let spots = by_text(&file, &hunks_lines).map_err(|outcome| match (base, outcome) {
-        (
-            Base::Stale { wanted, found },
-            OperationOutcome::Ambiguous { hint, .. } | OperationOutcome::NoMatch { hint, .. },
-        ) => OperationOutcome::StaleBase { wanted, found, hint: hints::stale_edit(&hint) },
+    let mut forms = Forms::new(file);
+    if let Base::Stale { text: Some(base), .. } = base {
+        return provenance::place(&mut forms, base, hunks, lines);
+    }
+    let is_base = matches!(base, Base::Current);
+    let seats = by_text(&mut forms, hunks, lines, is_base).map_err(|outcome| match (base, outcome) {
+        // Without any text to look for there is nothing to say but that the file is another.
+        (Base::Stale { wanted, found, .. }, OperationOutcome::NoMatch { hunk, nearest: None, hint })
+            if lines.get(hunk as usize).is_some_and(|hunk| hunk.old.is_empty()) =>
+        {
+            OperationOutcome::StaleBase { wanted, found, hint: hints::stale_edit(&hint) }
+        }
         (_, outcome) => outcome,
     })?;
-    assemble(&file, &hunks_lines, &spots, PlacementStep::Exact)
+    check_collisions(&seats)?;
+    assemble(file, seats, None)
 }
 
 /// All hunks at their own lines, if the text there is theirs. Only for the file they were made against.
-fn by_line_number(
-    file: &[&str],
+fn by_line_number<'hunk>(
+    file: &Lines<'_>,
     hunks: &[Hunk],
-    hunks_lines: &[HunkLines<'_>],
-) -> Result<Option<Vec<Spot>>, OperationOutcome> {
-    let mut spots = Vec::with_capacity(hunks.len());
-    for (index, (hunk, lines)) in hunks.iter().zip(hunks_lines).enumerate() {
-        let at = (hunk.start_line as usize).checked_sub(1).filter(|at| *at <= file.len());
-        match at {
-            Some(at) if stands_at(file, at, &lines.old) => spots.push(Spot { at, landed: false }),
-            None if lines.old.is_empty() => {
-                return Err(malformed(hints::insertion_out_of_file(index, file.len())));
+    lines: &[HunkLines<'hunk>],
+) -> Result<Option<Vec<Seat<'hunk>>>, OperationOutcome> {
+    let mut seats = Vec::with_capacity(hunks.len());
+    for (index, (hunk, lines)) in hunks.iter().zip(lines).enumerate() {
+        let at = match hunk.start_line {
+            None if lines.old.is_empty() && hunk.at_end => Some(file.len()),
+            line => line.and_then(|line| (line as usize).checked_sub(1)),
+        };
+        match at.filter(|at| *at <= file.len()) {
+            Some(at) if stands_at(file, at, &lines.old) => seats.push(Seat::exact(index, lines, at)),
+            None if lines.old.is_empty() && hunk.start_line.is_some() => {
+                return Err(malformed_as(hints::insertion_out_of_file(index, file.len())));
             }
             // A miscounted line number is common and harmless where the lines themselves stand once.
             _ => return Ok(None),
         }
     }
-    Ok(Some(spots))
+    Ok(Some(seats))
 }
 
-fn stands_at(file: &[&str], at: usize, lines: &[&str]) -> bool {
-    file.get(at..at.saturating_add(lines.len())) == Some(lines)
+fn stands_at(file: &Lines<'_>, at: usize, lines: &Lines<'_>) -> bool {
+    at + lines.len() <= file.len() && file.slice(at..at + lines.len()) == lines.text()
 }
 
-/// Each hunk where its lines stand exactly once.
-fn by_text(file: &[&str], hunks: &[HunkLines<'_>]) -> Result<Vec<Spot>, OperationOutcome> {
-    let runs: Vec<&[&str]> =
-        hunks.iter().flat_map(|hunk| [hunk.old.as_slice(), hunk.new.as_slice()]).collect();
-    let found = occurrences(file, &runs);
-    let mut spots = Vec::with_capacity(hunks.len());
-    for (index, (hunk, places)) in hunks.iter().zip(found.chunks(2)).enumerate() {
-        if let [old_places, new_places] = places {
-            spots.push(spot(file, index, hunk, old_places, new_places)?);
-        }
-    }
-    Ok(spots)
+/// Each hunk where its lines stand exactly once. `is_base`: the file is the one that they were made against.
+fn by_text<'hunk>(
+    forms: &mut Forms<'_, '_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'hunk>],
+    is_base: bool,
+) -> Result<Vec<Seat<'hunk>>, OperationOutcome> {
+    let places = found(forms, hunks, lines);
+    seated(forms, hunks, lines, places, is_base)
 }
 
-/// The one place of a hunk, given where its `old` and its `new` stand.
-fn spot(
-    file: &[&str],
-    index: usize,
-    hunk: &HunkLines<'_>,
-    old_places: &[usize],
-    new_places: &[usize],
-) -> Result<Spot, OperationOutcome> {
-    if hunk.old.is_empty() {
-        return if file.is_empty() {
-            Ok(Spot { at: 0, landed: false })
+/// Each hunk in its place, given where its `old` and its `new` stand.
+fn seated<'hunk>(
+    forms: &mut Forms<'_, '_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'hunk>],
+    places: Vec<(Option<Found>, Option<Found>)>,
+    is_base: bool,
+) -> Result<Vec<Seat<'hunk>>, OperationOutcome> {
+    let file = forms.file;
+    let mut verdicts = Vec::with_capacity(lines.len());
+    let places = twins::each_its_own(lines, places);
+    for (index, ((hunk, lines), (old, new))) in hunks.iter().zip(lines).zip(places).enumerate() {
+        verdicts.push(if lines.old.is_empty() {
+            insertion(file, index, hunk, lines)
         } else {
-            Err(no_match(index, hints::insertion_without_place(index)))
-        };
+            let numbered = match &old {
+                Some(Found { places, .. }) if is_base => places.first().copied(),
+                _ => hunk.start_line.and_then(|line| (line as usize).checked_sub(1)),
+            };
+            decide(file, index, lines, numbered, old, new)
+        });
     }
-    // An `old` inside a `new` is what a landed insertion leaves behind: placing it would insert a second time.
-    let inside_new = |at: &usize| {
-        new_places.iter().any(|new_at| new_at <= at && at + hunk.old.len() <= new_at + hunk.new.len())
+    doubt::weak_ones(forms, lines, &mut verdicts);
+    doubt::deletions(forms, lines, &mut verdicts);
+    doubt::still_pending(forms, lines, &mut verdicts);
+    neighbours::settle(file, hunks, lines, &mut verdicts);
+    let mut seats = Vec::with_capacity(verdicts.len());
+    for (index, (verdict, hunk)) in verdicts.into_iter().zip(lines).enumerate() {
+        seats.push(match verdict {
+            Verdict::Seated(seat) => seat,
+            Verdict::Refused(refusal) => return Err(refusal),
+            Verdict::Doubtful { somewhere: Some(seat), .. } => seat,
+            // Where `new` stands, an `old` that is only alike may be another's.
+            Verdict::Doubtful { refusal, .. } => match partly(forms, index, hunk) {
+                Ok(seat) if seat.landed => seat,
+                _ => return Err(refusal),
+            },
+            Verdict::Nowhere => partly(forms, index, hunk)?,
+        });
+    }
+    Ok(in_habit(file, lines, seats))
+}
+
+/// A hunk that shows nothing of how the file writes tabs or quotes is written like the others of its edit.
+fn in_habit<'hunk>(
+    file: &Lines<'_>,
+    lines: &[HunkLines<'hunk>],
+    seats: Vec<Seat<'hunk>>,
+) -> Vec<Seat<'hunk>> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for (seat, hunk) in seats.iter().zip(lines) {
+        if seat.form >= Form::Indentation
+            && !seat.partial
+            && !seat.landed
+            && seat.full.len() == hunk.old.len()
+        {
+            pairs.extend(hunk.old.iter().zip(seat.full.clone().map(|line| file.get(line))));
+        }
+    }
+    if pairs.is_empty() && lines.iter().all(|hunk| hunk.old.iter().all(|line| indentation(line).is_empty())) {
+        let new = || lines.iter().flat_map(|hunk| hunk.new.iter());
+        pairs.extend(style::habit_of(file, new));
+    }
+    if pairs.is_empty() || !style::Style::observe(&pairs).is_some_and(|style| style.is_habit()) {
+        return seats;
+    }
+    seats.into_iter().zip(lines).map(|(seat, hunk)| seat.in_habit(hunk, file, &pairs)).collect()
+}
+
+/// For each hunk where its `old` and its `new` stand.
+fn found(
+    forms: &mut Forms<'_, '_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'_>],
+) -> Vec<(Option<Found>, Option<Found>)> {
+    let exact = exact_places(forms, &runs(lines));
+    found_beyond(forms, hunks, lines, exact)
+}
+
+/// The same, given where they stand byte for byte.
+fn found_beyond(
+    forms: &mut Forms<'_, '_>,
+    hunks: &[Hunk],
+    lines: &[HunkLines<'_>],
+    exact: Vec<Vec<usize>>,
+) -> Vec<(Option<Found>, Option<Found>)> {
+    let file = forms.file;
+    let scopes = scope::scopes(forms, hunks);
+    let runs = runs(lines);
+    let narrow = |run: usize, places: Vec<usize>| -> Vec<usize> {
+        let (Some(hunk), Some(lines)) = (hunks.get(run / 2), runs.get(run)) else { return places };
+        let last = file.len().saturating_sub(lines.len());
+        if hunk.at_end && places.contains(&last) {
+            return vec![last];
+        }
+        match scopes.get(run / 2) {
+            Some(Some(scope)) => scope.narrow(places),
+            _ => places,
+        }
     };
-    match (old_places, new_places) {
-        (old, [new_at]) if !old.is_empty() && old.iter().all(inside_new) => {
-            Ok(Spot { at: *new_at, landed: true })
-        }
-        ([at], _) if inside_new(at) => {
-            Err(ambiguous(index, new_places, hunk.new.len(), hints::landed_or_not(index)))
-        }
-        ([at], _) => match new_places.iter().find(|new_at| contends(hunk, *at, **new_at)) {
-            Some(new_at) => {
-                Err(ambiguous(index, &[*at, *new_at], hunk.old.len(), hints::landed_or_not(index)))
-            }
-            None => Ok(Spot { at: *at, landed: false }),
-        },
-        ([], [new_at]) if shows_landing(file, hunk, *new_at) => Ok(Spot { at: *new_at, landed: true }),
-        ([], [_, _, ..]) if !hunk.new_core_lines().is_empty() => {
-            Err(ambiguous(index, new_places, hunk.new.len(), hints::new_stands_often(index)))
-        }
-        ([], _) => Err(no_match(index, why_nowhere(file, index, hunk))),
-        (old, _) => Err(ambiguous(index, old, hunk.old.len(), hints::stands_often(index))),
-    }
-}
-
-/// Whether a `new` at another place makes it doubtful that the only `old` is the one meant: the hunk may have landed on
-/// the one of two twins, and what is left is the other. So too where both share changed lines (two lines swapped). A
-/// `new` of a line or two without context stands in many files and casts no doubt.
-fn contends(hunk: &HunkLines<'_>, at: usize, new_at: usize) -> bool {
-    let inside_old = at <= new_at && new_at + hunk.new.len() <= at + hunk.old.len();
-    let telling = hunk.new.iter().filter(|line| line.contains(char::is_alphanumeric)).count();
-    let is_twin = hunk.before + hunk.after > 0 && telling > 1;
-    !inside_old && (is_twin || intersect(&hunk.old_core(at), &hunk.new_core(new_at)))
-}
-
-/// Whether `new`, standing once with no `old` anywhere, shows that the hunk has landed. A lone bracket or blank line
-/// may stand there anyway; and a deletion shows only where what it left behind closes up from both sides, else the
-/// lines may have been changed instead of deleted.
-fn shows_landing(file: &[&str], hunk: &HunkLines<'_>, at: usize) -> bool {
-    let added = hunk.new_core_lines();
-    if added.is_empty() {
-        let closed_above = hunk.before > 0 || at == 0;
-        let closed_below = hunk.after > 0 || at + hunk.new.len() == file.len();
-        return closed_above && closed_below;
-    }
-    hunk.before + hunk.after > 0 || added.iter().any(|line| line.contains(char::is_alphanumeric))
-}
-
-/// Looks once more with spacing taken off, only to say what is wrong.
-fn why_nowhere(file: &[&str], index: usize, hunk: &HunkLines<'_>) -> String {
-    let trimmed =
-        |lines: &[&str]| -> Vec<String> { lines.iter().map(|line| line.trim().to_owned()).collect() };
-    let (file, old) = (trimmed(file), trimmed(&hunk.old));
-    let file: Vec<&str> = file.iter().map(String::as_str).collect();
-    let old: Vec<&str> = old.iter().map(String::as_str).collect();
-    match occurrences(&file, &[&old]).first().and_then(|places| places.first()) {
-        Some(at) => hints::other_spacing(index, at + 1),
-        None if hunk.new_core_lines().is_empty() => hints::perhaps_deleted(index),
-        None => hints::nowhere(index),
-    }
-}
-
-/// Puts the cores in, top to bottom.
-fn assemble(
-    file: &[&str],
-    hunks: &[HunkLines<'_>],
-    spots: &[Spot],
-    step: PlacementStep,
-) -> Result<Placement, OperationOutcome> {
-    let mut order: Vec<Seat<'_, '_>> = hunks
-        .iter()
-        .zip(spots)
+    let mut found: Vec<Option<Found>> = exact
+        .into_iter()
         .enumerate()
-        .map(|(index, (hunk, spot))| Seat::new(index, hunk, *spot))
+        .map(|(run, mut places)| {
+            // A last line that only lacks its terminator is as good a place.
+            let open = runs.get(run).and_then(|lines| at_open_end(file, lines));
+            places.extend(open.filter(|_| !places.is_empty()));
+            let places = narrow(run, places);
+            let is_open = places.len() == 1 && places.first().copied() == open;
+            let form = if is_open { Form::Ending } else { Form::Exact };
+            (!places.is_empty()).then_some(Found { form, places })
+        })
         .collect();
-    order.sort_by_key(|seat| (seat.core.start, seat.core.end, seat.full.start, seat.index));
-    for (above, below) in order.iter().zip(order.iter().skip(1)) {
-        if above.collides_with(below) {
-            let (first, second) = (above.index.min(below.index), above.index.max(below.index));
-            let hint = hints::overlaps(first, second);
-            return Err(OperationOutcome::Overlaps { with: to_u32(first), hint });
+    for form in Form::COARSE {
+        // A hunk whose `old` stands is not looked at again.
+        let open = |run: &usize| {
+            let old_stands = found.get(run & !1).is_none_or(Option::is_some);
+            !old_stands
+                && found.get(*run).is_some_and(Option::is_none)
+                && runs.get(*run).is_some_and(|run| !run.is_empty())
+        };
+        let looked_for: Vec<usize> = (0..runs.len()).filter(open).collect();
+        let open_runs: Vec<&Lines<'_>> =
+            looked_for.iter().filter_map(|run| runs.get(*run).copied()).collect();
+        if open_runs.is_empty() {
+            break;
+        }
+        let all = forms.index(form).places(&open_runs);
+        for ((run, lines), mut places) in looked_for.into_iter().zip(open_runs).zip(all) {
+            if form >= Form::Indentation {
+                places.retain(|at| is_uniform(file, lines, *at));
+            }
+            if let (false, Some(slot)) = (places.is_empty(), found.get_mut(run)) {
+                *slot = Some(Found { form, places: narrow(run, places) });
+            }
         }
     }
-    if spots.iter().all(|spot| spot.landed) {
-        return Ok(Placement::Landed);
+    let mut pairs = Vec::with_capacity(lines.len());
+    let mut rest = found.into_iter();
+    while let (Some(old), Some(new)) = (rest.next(), rest.next()) {
+        pairs.push((old, new));
     }
-    let mut text = String::new();
-    let mut lines: Vec<(usize, LineRange)> = Vec::with_capacity(order.len());
-    let (mut done, mut removed, mut added) = (0, 0, 0);
-    for seat in &order {
-        let first = seat.full.start + added - removed;
-        lines.push((
-            seat.index,
-            LineRange { first: to_u32(first + 1), last: to_u32(first + seat.hunk.new.len()) },
-        ));
-        if !seat.landed {
-            append(&mut text, file.get(done..seat.core.start).unwrap_or_default(), seat.index)?;
-            append(&mut text, seat.hunk.new_core_lines(), seat.index)?;
-            done = seat.core.end;
-            removed += seat.core.len();
-            added += seat.hunk.new_core_lines().len();
+    pairs
+}
+
+/// Where lines stand at the end of a file whose last line lacks the terminator that they have.
+fn at_open_end(file: &Lines<'_>, lines: &Lines<'_>) -> Option<usize> {
+    let at = file.len().checked_sub(lines.len())?;
+    let is_there = file.is_open() && !lines.is_open() && file.slice(at..file.len()) == content(lines.text());
+    (is_there && !lines.is_empty()).then_some(at)
+}
+
+fn is_uniform(file: &Lines<'_>, lines: &Lines<'_>, at: usize) -> bool {
+    let pairs: Vec<(&str, &str)> =
+        lines.iter().enumerate().map(|(offset, line)| (line, file.get(at + offset))).collect();
+    style::Style::observe(&pairs).is_some()
+}
+
+/// By its edited context; one whose `new` stands so has landed.
+fn partly<'hunk>(
+    forms: &mut Forms<'_, '_>,
+    number: usize,
+    hunk: &HunkLines<'hunk>,
+) -> Result<Seat<'hunk>, OperationOutcome> {
+    let file = forms.file;
+    let index = forms.index(Form::Punctuation);
+    let pending = partial::partial(number, hunk, index, file);
+    let landed = partial::landed(number, hunk, index, file);
+    match (pending, landed) {
+        (Some(seat), None) => Ok(seat),
+        (None, Some(seat)) => Ok(seat),
+        (Some(pending), Some(landed)) => {
+            let places = [pending.full.start, landed.full.start];
+            Err(ambiguous(file, number, &hunk.old, &places, hints::landed_or_not(number)))
         }
+        (None, None) => Err(refusal::nowhere(file, index, number, hunk)),
     }
-    append(&mut text, file.get(done..).unwrap_or_default(), order.last().map_or(0, |seat| seat.index))?;
-    lines.sort_by_key(|(index, _)| *index);
-    Ok(Placement::Changed { text, step, lines: lines.into_iter().map(|(_, range)| range).collect() })
-}
-
-/// A hunk in its place: the lines of the file that it covers, and those it changes.
-struct Seat<'hunk, 'text> {
-    index: usize,
-    hunk: &'hunk HunkLines<'text>,
-    landed: bool,
-    full: Range<usize>,
-    core: Range<usize>,
-}
-
-impl<'hunk, 'text> Seat<'hunk, 'text> {
-    fn new(index: usize, hunk: &'hunk HunkLines<'text>, spot: Spot) -> Self {
-        let Spot { at, landed } = spot;
-        let (length, core) =
-            if landed { (hunk.new.len(), hunk.new_core(at)) } else { (hunk.old.len(), hunk.old_core(at)) };
-        Self { index, hunk, landed, full: at..at + length, core }
-    }
-
-    /// Shared context is harmless; a change in the other's context, or two insertions into one gap of which neither
-    /// says that it comes first, are not.
-    fn collides_with(&self, below: &Self) -> bool {
-        let same_gap = self.core.is_empty() && self.core == below.core;
-        let ordered = self.full.end <= below.full.start && !(self.full.is_empty() && below.full.is_empty());
-        intersect(&self.core, &below.full) || intersect(&below.core, &self.full) || (same_gap && !ordered)
-    }
-}
-
-/// Whether ranges share a line; an empty one, a gap between lines, where it lies strictly inside the other.
-fn intersect(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.start < other.end && other.start < one.end
-}
-
-fn append(text: &mut String, lines: &[&str], hunk: usize) -> Result<(), OperationOutcome> {
-    if !lines.is_empty() && !text.is_empty() && !text.ends_with('\n') {
-        return Err(malformed(hints::runs_into_next_line(hunk)));
-    }
-    lines.iter().for_each(|line| text.push_str(line));
-    // Only the last line of `new` or of the file can lack its terminator, so nothing within `lines` needs the check.
-    Ok(())
-}
-
-fn malformed((what, hint): (String, String)) -> OperationOutcome {
-    OperationOutcome::Malformed { what, hint }
-}
-
-fn no_match(hunk: usize, hint: String) -> OperationOutcome {
-    OperationOutcome::NoMatch { hunk: to_u32(hunk), hint }
-}
-
-fn ambiguous(hunk: usize, places: &[usize], lines: usize, hint: String) -> OperationOutcome {
-    let range = |at: &usize| LineRange { first: to_u32(at + 1), last: to_u32(at + lines) };
-    OperationOutcome::Ambiguous { hunk: to_u32(hunk), candidates: places.iter().map(range).collect(), hint }
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ proptest! {
         prop_assert_eq!(&planned.changes, &differences);
         let placed = |outcome: &OperationOutcome| matches!(outcome, OperationOutcome::Applied { .. });
         prop_assert!(planned.operations.iter().all(|receipt| placed(&receipt.outcome)));
-        let back = plan(&planned.inverse, &wanted).map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
+        let back = plan(&planned.inverse(), &wanted).map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
         prop_assert_eq!(after(&wanted, &back), before);
     }
 
@@ -182,15 +182,15 @@ proptest! {
                 | PatchOperation::Replace { base_sha256, .. }
                 | PatchOperation::Delete { base_sha256, .. }
                 | PatchOperation::Rename { base_sha256, .. } => *base_sha256 = None,
-                PatchOperation::Create { .. } | PatchOperation::SetMode { .. } => {}
+                _ => {}
             }
         }
         let batch = PatchBatch { operations };
-        let tree = Announced { tree: &drifted, needed: paths_needed(&batch), unannounced: RefCell::default() };
+        let tree = Announced { tree: &drifted, needed: paths_needed(&batch.operations), unannounced: RefCell::default() };
         let planned = plan(&batch, &tree);
         prop_assert_eq!(tree.unannounced.into_inner(), Vec::<String>::new());
         if let Ok(planned) = planned {
-            let back = plan(&planned.inverse, &after(&drifted, &planned)).unwrap();
+            let back = plan(&planned.inverse(), &after(&drifted, &planned)).unwrap();
             prop_assert_eq!(after(&after(&drifted, &planned), &back), drifted);
         }
     }
@@ -212,7 +212,7 @@ proptest! {
         )]);
         let context = (&head[head.len() - 3..], &tail[..3]);
         let (hunk_old, hunk_new) = ([context.0, &old, context.1].concat(), [context.0, &new, context.1].concat());
-        let hunk = Hunk { start_line: 1, old: hunk_old.concat(), new: hunk_new.concat() };
+        let hunk = Hunk { old: hunk_old.concat(), new: hunk_new.concat(), ..Hunk::default() };
         let batch = PatchBatch {
             operations: vec![PatchOperation::Edit { path: name.clone(), base_sha256: None, hunks: vec![hunk] }],
         };

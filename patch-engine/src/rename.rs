@@ -10,6 +10,7 @@ use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
 use crate::hunks::lines_of;
+use crate::ordered::{map, set};
 use crate::{File, FileChange};
 
 /// Larger files are compared by their hash only.
@@ -45,9 +46,7 @@ pub(crate) struct Sorted<'change> {
 
 pub(crate) fn sort(changes: &[FileChange]) -> Sorted<'_> {
     let mut sorted = Sorted::default();
-    let by_path: BTreeMap<&WorkspacePath, &FileChange> =
-        changes.iter().map(|change| (&change.path, change)).collect();
-    for (path, change) in by_path {
+    for (path, change) in map(changes.iter().map(|change| (&change.path, change))) {
         match (&change.before, &change.after) {
             (Some(before), Some(after)) if before != after => {
                 sorted.modified.push((Side { path, file: before }, Side { path, file: after }));
@@ -67,7 +66,7 @@ impl<'change> Sorted<'change> {
     /// Takes the moved files out of the deleted and created ones. A file that moves above, below or into the place of
     /// another that moves would need an order of moves that may not exist, so it is deleted and created instead.
     fn keep_possible(&mut self, mut moved: Vec<Moved<'change>>) {
-        let sources: BTreeSet<&str> = moved.iter().map(|moved| moved.from.path.as_str()).collect();
+        let sources: BTreeSet<&str> = set(moved.iter().map(|moved| moved.from.path.as_str()));
         moved.retain(|moved| {
             let directory = format!("{}/", moved.to.path);
             let next =
@@ -75,9 +74,9 @@ impl<'change> Sorted<'change> {
             let above_one = next.is_some_and(|source| source.starts_with(&directory));
             !above_one && !moved.to.path.ancestors().any(|ancestor| sources.contains(ancestor))
         });
-        moved.sort_by_key(|moved| moved.from.path);
-        let from: BTreeSet<_> = moved.iter().map(|moved| moved.from.path).collect();
-        let to: BTreeSet<_> = moved.iter().map(|moved| moved.to.path).collect();
+        moved.sort_unstable_by_key(|moved| moved.from.path);
+        let from = set(moved.iter().map(|moved| moved.from.path));
+        let to = set(moved.iter().map(|moved| moved.to.path));
         self.deleted.retain(|side| !from.contains(side.path));
         self.created.retain(|side| !to.contains(side.path));
         self.moved = moved;
@@ -116,7 +115,7 @@ fn exact<'change>(sorted: &Sorted<'change>) -> Vec<Moved<'change>> {
         }
     }
     let mut left: BTreeMap<Key, _> =
-        sources.into_iter().map(|(key, sides)| (key, sides.into_iter().flatten())).collect();
+        map(sources.into_iter().map(|(key, sides)| (key, sides.into_iter().flatten())));
     for (key, to) in later {
         if let Some(from) = left.get_mut(&key).and_then(Iterator::next) {
             pair(from, to);
@@ -172,7 +171,7 @@ fn similarity_percent(one: &Sketch<'_>, other: &Sketch<'_>) -> usize {
 
 /// The best pairs first. Files of one name are weighed before all others, in case the bound cuts the work short.
 fn similar<'change>(sorted: &Sorted<'change>, exact: &[Moved<'change>]) -> Vec<Moved<'change>> {
-    let taken: BTreeSet<_> = exact.iter().flat_map(|moved| [moved.from.path, moved.to.path]).collect();
+    let taken = set(exact.iter().flat_map(|moved| [moved.from.path, moved.to.path]));
     let open = |sides: &[Side<'change>]| -> Vec<Sketch<'change>> {
         sides.iter().filter(|side| !taken.contains(side.path)).filter_map(sketch).collect()
     };
@@ -196,7 +195,7 @@ fn similar<'change>(sorted: &Sorted<'change>, exact: &[Moved<'change>]) -> Vec<M
             }
         }
     }
-    pairs.sort_by_key(|(other_name, moved)| {
+    pairs.sort_unstable_by_key(|(other_name, moved)| {
         (100 - moved.similarity_percent.min(100), *other_name, moved.from.path, moved.to.path)
     });
     let mut used = BTreeSet::new();

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use shared_contracts::hash::Sha256;
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
-use crate::{File, FileChange, Snapshot};
+use crate::{File, FileChange, Snapshot, TEXT_BYTES_MAX};
 
 pub(crate) struct Tree<'snapshot, S> {
     snapshot: &'snapshot S,
@@ -26,6 +27,20 @@ impl<'snapshot, S: Snapshot> Tree<'snapshot, S> {
             Some(written) => written.as_ref(),
             None => self.snapshot.file(path),
         }
+    }
+
+    /// The file as the batch found it.
+    pub(crate) fn untouched(&self, path: &WorkspacePath) -> Option<&'snapshot File> {
+        self.snapshot.file(path)
+    }
+
+    /// The text of a file as it once was, if the snapshot still has it.
+    pub(crate) fn base(&self, sha256: Sha256) -> Option<&'snapshot str> {
+        let bytes = self.snapshot.base(sha256)?;
+        if bytes.len() > TEXT_BYTES_MAX || Sha256::of(bytes) != sha256 {
+            return None;
+        }
+        std::str::from_utf8(bytes).ok()
     }
 
     /// Puts a file there, or removes it.

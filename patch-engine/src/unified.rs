@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
 use crate::line_diff::{Group, LineDiff, line_diff, texts};
@@ -46,33 +47,33 @@ fn mode(file: &File) -> &'static str {
 }
 
 /// Quoted as git does where a quote in it would confuse; other characters that need it are refused in paths.
-fn named(prefix: &str, side: Side<'_>) -> String {
-    let path = format!("{prefix}{}", side.path);
+pub(crate) fn named(prefix: &str, path: &WorkspacePath) -> String {
+    let path = format!("{prefix}{path}");
     if path.contains('"') { format!("\"{}\"", path.replace('"', "\\\"")) } else { path }
 }
 
 fn deleted(side: Side<'_>) -> String {
-    let (old, new) = (named("a/", side), named("b/", side));
+    let (old, new) = (named("a/", side.path), named("b/", side.path));
     let empty = File { bytes: Vec::new(), mode: side.file.mode };
     let head = format!("diff --git {old} {new}\ndeleted file mode {}\n", mode(side.file));
     head + &content(side.file, &empty, &old, NOWHERE)
 }
 
 fn created(side: Side<'_>) -> String {
-    let (old, new) = (named("a/", side), named("b/", side));
+    let (old, new) = (named("a/", side.path), named("b/", side.path));
     let empty = File { bytes: Vec::new(), mode: side.file.mode };
     let head = format!("diff --git {old} {new}\nnew file mode {}\n", mode(side.file));
     head + &content(&empty, side.file, NOWHERE, &new)
 }
 
 fn kept(before: Side<'_>, after: Side<'_>, similarity_percent: Option<usize>) -> String {
-    let (old, new) = (named("a/", before), named("b/", after));
+    let (old, new) = (named("a/", before.path), named("b/", after.path));
     let mut head = format!("diff --git {old} {new}\n");
     if before.file.mode != after.file.mode {
         head += &format!("old mode {}\nnew mode {}\n", mode(before.file), mode(after.file));
     }
     if let Some(percent) = similarity_percent {
-        let (from, to) = (named("", before), named("", after));
+        let (from, to) = (named("", before.path), named("", after.path));
         head += &format!("similarity index {percent}%\nrename from {from}\nrename to {to}\n");
     }
     head + &content(before.file, after.file, &old, &new)

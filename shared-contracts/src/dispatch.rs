@@ -100,6 +100,9 @@ pub struct LeasedExecution {
     /// The task's description: what the coding agent is asked to do.
     pub prompt: String,
     pub spec: ExecutionSpec,
+    /// What no patch of this project may touch, so that the coding agent is told at once.
+    #[serde(default)]
+    pub denied_paths: Vec<String>,
     /// The sequence of the first event to write.
     pub next_sequence: u64,
     /// For everything about this execution, under this generation only.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::executions::{ExecutionState, Outcome};
 use crate::ids::{ArtifactId, PatchBatchId};
+use crate::patches::PatchHappening;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +97,8 @@ pub enum EventBody {
         operations: u32,
         summary: String,
     },
+    /// The plane says what became of a patch batch of this execution.
+    PatchEvent(PatchHappening),
     Artifact {
         artifact_id: ArtifactId,
         path: String,
@@ -122,6 +125,7 @@ impl EventBody {
             Self::ContainerStatus { .. } => "container_status",
             Self::ResourceUsage { .. } => "resource_usage",
             Self::Patch { .. } => "patch",
+            Self::PatchEvent(_) => "patch_event",
             Self::Artifact { .. } => "artifact",
             Self::Ended { .. } => "complete",
         }

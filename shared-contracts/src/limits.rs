@@ -12,6 +12,16 @@ pub const PATCH_OPERATIONS_MAX: usize = 500;
 pub const PATCH_TOUCHED_BYTES_MAX: u64 = 16 * MIB;
 /// Each hunk has a line in it; a row of D1 or of a Durable Object holds 2 MB.
 pub const RECEIPT_BYTES_MAX: u64 = MIB + MIB / 2;
+/// A content that edits were made against is kept in memory to place them; larger ones are done without.
+pub const PATCH_BASE_BYTES_MAX: u64 = 512 * 1024;
+/// What a check shows to people; a longer diff is left out.
+pub const PATCH_DIFF_BYTES_MAX: usize = MIB as usize;
+/// Places by which a proposed batch is compared with others; beyond them whole files are.
+pub const PATCH_TOUCHES_MAX: usize = 500;
+/// Conflicts that an answer lists.
+pub const PATCH_CONFLICTS_MAX: u32 = 100;
+/// Each pattern is compared with each path of a batch.
+pub const DENIED_PATHS_MAX: usize = 100;
 /// A manifest of 50,000 files is about 8 MiB.
 pub const MANIFEST_BODY_BYTES_MAX: u64 = 24 * MIB;
 /// A pack of several blobs in a partial import; small enough to be retried cheaply. A larger blob goes alone.

@@ -31,6 +31,10 @@ pub enum PathError {
     Git,
     #[error("a segment of the path ends in a dot or a space, which some systems drop")]
     TrailingDot,
+    #[error("a segment of the path is a device on Windows (`con`, `nul`, `com1` and the like)")]
+    Device,
+    #[error("a segment of the path has a colon, which names a stream on Windows")]
+    Stream,
     #[error("the path is longer than {PATH_BYTES_MAX} bytes or a segment than {PATH_SEGMENT_BYTES_MAX}")]
     TooLong,
 }
@@ -116,7 +120,31 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     if segment.ends_with(['.', ' ']) {
         return Err(PathError::TrailingDot);
     }
+    if is_device(segment) {
+        return Err(PathError::Device);
+    }
+    if names_stream(segment) {
+        return Err(PathError::Stream);
+    }
     Ok(())
+}
+
+/// A name that Windows takes for a device in every directory, whatever extension or stream follows it.
+fn is_device(segment: &str) -> bool {
+    let stem =
+        segment.split(['.', ':']).next().unwrap_or_default().trim_end_matches(' ').to_ascii_lowercase();
+    let numbered = |name: &str| {
+        let mut number = stem.strip_prefix(name).unwrap_or_default().chars();
+        matches!((number.next(), number.next()), (Some('1'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}'), None))
+    };
+    matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$")
+        || numbered("com")
+        || numbered("lpt")
+}
+
+/// `name::$DATA` and the like; a colon elsewhere is a name's own.
+fn names_stream(segment: &str) -> bool {
+    segment.contains(":$") || segment.contains("::")
 }
 
 /// `.git` in every spelling a file system may fold into it: other case, HFS+'s ignored code points, NTFS's short
@@ -128,7 +156,8 @@ fn is_git(segment: &str) -> bool {
         .flat_map(char::to_lowercase)
         .collect();
     let stem = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
-    stem == ".git" || stem == "git~1"
+    let short = stem.strip_prefix("git~").is_some_and(|rest| matches!(rest.as_bytes(), [b'1'..=b'4']));
+    stem == ".git" || short
 }
 
 impl fmt::Display for WorkspacePath {
@@ -188,13 +217,47 @@ mod tests {
             (".git::$INDEX_ALLOCATION/x", PathError::Git),
             ("git~1/x", PathError::Git),
             (".git. /x", PathError::Git),
+            (".git::$DATA", PathError::Git),
+            ("a/.gIt:stream", PathError::Git),
+            ("\u{feff}.git/x", PathError::Git),
+            (".gi\u{202e}t/x", PathError::Git),
+            ("GIT~2/x", PathError::Git),
+            (".git ", PathError::Git),
+            (".git...", PathError::Git),
+            ("con", PathError::Device),
+            ("a/NUL.txt", PathError::Device),
+            ("aux.c/x", PathError::Device),
+            ("COM1", PathError::Device),
+            ("lpt9.tar.gz", PathError::Device),
+            ("com\u{b2}", PathError::Device),
+            ("prn .txt", PathError::Device),
+            ("conin$", PathError::Device),
+            ("nul:x", PathError::Device),
+            ("a.txt::$DATA", PathError::Stream),
+            ("dir:$INDEX_ALLOCATION/x", PathError::Stream),
             ("a. ", PathError::TrailingDot),
             ("a./b", PathError::TrailingDot),
         ] {
             assert_eq!(WorkspacePath::parse(text), Err(why), "{text:?}");
         }
         assert_eq!(WorkspacePath::parse(&"a".repeat(256)), Err(PathError::TooLong));
-        for text in ["a", ".github/x.yml", ".gitignore", "a b/c", "...x", "ä/ö", "src/git"] {
+        for text in [
+            "a",
+            ".github/x.yml",
+            ".gitignore",
+            "a b/c",
+            "...x",
+            "ä/ö",
+            "src/git",
+            "console",
+            "com10",
+            "com",
+            "null.rs",
+            "auxiliary",
+            "ab:c",
+            "git~5",
+            "lpt0",
+        ] {
             assert!(WorkspacePath::parse(text).is_ok(), "{text:?}");
         }
     }

@@ -105,6 +105,9 @@ pub struct Problem {
     /// For `patch_refused`: what would happen to each operation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<crate::patches::OperationReceipt>,
+    /// For `patch_refused`: the workspace's revision that it does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 impl Problem {
@@ -118,6 +121,7 @@ impl Problem {
             detail: detail.into(),
             faults: Vec::new(),
             outcomes: Vec::new(),
+            revision: None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub async fn grant(env: &Env, lease: Lease, agent: &Agent) -> Outcome<Option<Lea
         task_title: work.task_title,
         prompt: work.prompt,
         spec: work.spec,
+        denied_paths: work.denied_paths,
         next_sequence,
         execution_token: execution_token::sign(&bindings.signing_key()?, &claims)?,
     }))

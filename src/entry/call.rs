@@ -69,16 +69,7 @@ impl Call {
             return Err(Failure::problem(ProblemKind::UnsupportedMediaType, detail));
         }
         let bytes = self.bytes(most).await?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| Failure::malformed(format!("The body is not UTF-8: {error}")))?;
-        let value = serde_json::from_str(text).map_err(|error| {
-            if !error.is_data() {
-                return Failure::malformed(format!("The body is not JSON: {error}"));
-            }
-            let path = path_at(&bytes, error.line(), error.column());
-            Failure::invalid(if path == "." { "body" } else { &path }, error.to_string())
-        })?;
-        Ok((validated(value)?, bytes))
+        Ok((read_json(&bytes)?, bytes))
     }
 
     /// The whole body, refused as soon as it is too large.
@@ -98,6 +89,20 @@ impl Call {
         }
         Ok(bytes)
     }
+}
+
+/// A body's value; its faults are named by their fields.
+pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Outcome<T> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Failure::malformed(format!("The body is not UTF-8: {error}")))?;
+    let value = serde_json::from_str(text).map_err(|error| {
+        if !error.is_data() {
+            return Failure::malformed(format!("The body is not JSON: {error}"));
+        }
+        let path = path_at(bytes, error.line(), error.column());
+        Failure::invalid(if path == "." { "body" } else { &path }, error.to_string())
+    })?;
+    validated(value)
 }
 
 fn validated<T: Validate<Context = ()>>(value: T) -> Outcome<T> {

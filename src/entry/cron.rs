@@ -1,5 +1,5 @@
-//! `reconcile`, every five minutes: compares D1 with the Dispatcher and repairs what a crash left between them, and
-//! removes what deleted projects left outside of D1.
+//! `reconcile`, every five minutes: compares D1 with the Dispatcher and the Workspaces and repairs what a crash left
+//! between them, and removes what deleted projects left outside of D1.
 //!
 //! No input, idempotent, bounded. Only what has not moved for a minute is looked at, so it never races an operation
 //! that is still under way.
@@ -15,6 +15,7 @@ use crate::dispatch::commands::{DispatchCommand, Queued};
 use crate::executions::commands::{HubCommand, Identity};
 use crate::executions::create_execution::concurrency;
 use crate::executions::store::{self, Unmoved};
+use crate::patches::settle;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::Outcome;
 use crate::platform::object;
@@ -31,6 +32,9 @@ pub async fn reconcile(env: Env) {
             failure.log("reconcile");
         }
         if let Err(failure) = deletions::work_off(&bindings).await {
+            failure.log("reconcile");
+        }
+        if let Err(failure) = settle::repair(&bindings).await {
             failure.log("reconcile");
         }
         repair_executions(&bindings).await

@@ -15,26 +15,32 @@ use crate::args;
 use crate::platform::clock::now_ms;
 use crate::platform::d1::Db;
 use crate::platform::failure::{Failure, Outcome};
-use crate::platform::ids::entropy;
+use crate::platform::ids::{derived, entropy};
 
+/// The key of a refused request is free for another one.
 pub const CLAIM: &str = "INSERT INTO idempotency_keys
   (owner_id, key, operation, request_sha256, seed, claimed_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
   ON CONFLICT (owner_id, key) DO UPDATE SET operation = excluded.operation,
     request_sha256 = excluded.request_sha256, seed = excluded.seed, claimed_at_ms = excluded.claimed_at_ms,
-    status = NULL, response = NULL WHERE claimed_at_ms < ?7";
+    status = NULL, response = NULL
+  WHERE claimed_at_ms < ?7 OR (status IS NOT NULL AND response IS NULL AND
+    (idempotency_keys.operation <> excluded.operation OR idempotency_keys.request_sha256 <> excluded.request_sha256))";
 
 pub const FIND: &str =
     "SELECT json_object('operation', operation, 'request_sha256', request_sha256, 'seed', seed,
     'claimed_at_ms', claimed_at_ms, 'status', status, 'response', response) AS record
   FROM idempotency_keys WHERE owner_id = ?1 AND key = ?2";
 
-pub const TAKE_OVER: &str = "UPDATE idempotency_keys SET claimed_at_ms = ?4
-  WHERE owner_id = ?1 AND key = ?2 AND claimed_at_ms = ?3 AND status IS NULL";
+/// With the seed it has: what died, or was refused, is tried again on the same ids.
+pub const TAKE_OVER: &str = "UPDATE idempotency_keys SET claimed_at_ms = ?4, status = NULL
+  WHERE owner_id = ?1 AND key = ?2 AND claimed_at_ms = ?3 AND response IS NULL";
 
 pub const ANSWER: &str =
     "UPDATE idempotency_keys SET status = ?3, response = ?4 WHERE owner_id = ?1 AND key = ?2";
 
-pub const RELEASE: &str = "DELETE FROM idempotency_keys WHERE owner_id = ?1 AND key = ?2 AND status IS NULL";
+/// A refusal has a status and no response.
+pub const REFUSED: &str =
+    "UPDATE idempotency_keys SET status = ?3 WHERE owner_id = ?1 AND key = ?2 AND status IS NULL";
 
 pub const FORGET: &str = "DELETE FROM idempotency_keys WHERE claimed_at_ms < ?1";
 
@@ -44,7 +50,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("FIND", FIND),
     ("TAKE_OVER", TAKE_OVER),
     ("ANSWER", ANSWER),
-    ("RELEASE", RELEASE),
+    ("REFUSED", REFUSED),
     ("FORGET", FORGET),
 ];
 
@@ -64,8 +70,7 @@ impl Seed {
 
     /// The 80 bits of an id.
     pub fn bits(self) -> u128 {
-        let digest = sha2::Sha256::digest(self.random.to_be_bytes());
-        digest.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte))
+        derived(self.random.to_be_bytes())
     }
 }
 
@@ -83,49 +88,83 @@ fn conflict(detail: &str) -> Failure {
     Failure::problem(ProblemKind::IdempotencyConflict, detail)
 }
 
-/// Does the work once for each key. Without a key, every request is its own.
+/// A request that may come again.
+pub struct Keyed<'a> {
+    pub db: &'a Db,
+    pub owner_id: OwnerId,
+    /// Without one, every request is its own.
+    pub key: Option<String>,
+    pub operation: &'a str,
+    /// What tells it from another one: another request under the same key is refused.
+    pub request: String,
+    pub status: u16,
+}
+
+/// The answer of now, or of the first time.
+pub struct Answered {
+    pub status: u16,
+    pub text: String,
+    pub is_replayed: bool,
+}
+
+/// Does the work of an HTTP call once for each `Idempotency-Key`.
 pub async fn once<F>(call: &Call, body: &[u8], work: impl FnOnce(Seed) -> F) -> Outcome<Response>
 where
     F: Future<Output = Outcome<String>>,
 {
-    let status = call.route.status;
-    let Some(key) = call.header("idempotency-key") else {
-        return json_text(status, work(Seed::fresh()?).await?);
+    let keyed = Keyed {
+        db: &call.bindings.db,
+        owner_id: call.caller.owner_id()?,
+        key: call.header("idempotency-key"),
+        operation: call.route.operation,
+        request: format!("{} {}", call.request.path(), hex::encode(sha2::Sha256::digest(body))),
+        status: call.route.status,
     };
-    if key.is_empty()
-        || key.len() > IDEMPOTENCY_KEY_CHARS_MAX
-        || !key.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        let message = format!("must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
-        return Err(Failure::invalid("Idempotency-Key", message));
+    let answered = keyed.once(work).await?;
+    let mut response = json_text(answered.status, answered.text)?;
+    if answered.is_replayed {
+        response.headers_mut().set("idempotent-replayed", "true")?;
     }
-    let (db, owner_id) = (&call.bindings.db, call.caller.owner_id()?);
-    let request =
-        format!("{:?} {}", call.parameters.get("project_id"), hex::encode(sha2::Sha256::digest(body)));
-    let request_sha256 = hex::encode(sha2::Sha256::digest(format!("{} {request}", path_of(call))));
-    match claim(db, owner_id, &key, call.route.operation, &request_sha256).await? {
-        Claimed::Answered { status, response } => {
-            let mut response = json_text(status, response)?;
-            response.headers_mut().set("idempotent-replayed", "true")?;
-            Ok(response)
-        }
-        Claimed::Ours(seed) => match work(seed).await {
-            Ok(text) => {
-                let args = args![owner_id.to_string(), key.as_str(), status, text.as_str()];
-                db.change(ANSWER, args).await?;
-                json_text(status, text)
-            }
-            Err(failure) => {
-                // A refusal is no result: mended circumstances may be tried with the same key.
-                db.change(RELEASE, args![owner_id.to_string(), key.as_str()]).await?;
-                Err(failure)
-            }
-        },
-    }
+    Ok(response)
 }
 
-fn path_of(call: &Call) -> String {
-    call.request.path()
+impl Keyed<'_> {
+    pub async fn once<F>(self, work: impl FnOnce(Seed) -> F) -> Outcome<Answered>
+    where
+        F: Future<Output = Outcome<String>>,
+    {
+        let (db, status) = (self.db, self.status);
+        let Some(key) = self.key else {
+            return Ok(Answered { status, text: work(Seed::fresh()?).await?, is_replayed: false });
+        };
+        if key.is_empty()
+            || key.len() > IDEMPOTENCY_KEY_CHARS_MAX
+            || !key.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let message = format!("must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
+            return Err(Failure::invalid("Idempotency-Key", message));
+        }
+        let owner = self.owner_id.to_string();
+        let request_sha256 = hex::encode(sha2::Sha256::digest(self.request));
+        match claim(db, &owner, &key, self.operation, &request_sha256).await? {
+            Claimed::Answered { status, response } => {
+                Ok(Answered { status, text: response, is_replayed: true })
+            }
+            Claimed::Ours(seed) => match work(seed).await {
+                Ok(text) => {
+                    let args = args![owner.as_str(), key.as_str(), status, text.as_str()];
+                    db.change(ANSWER, args).await?;
+                    Ok(Answered { status, text, is_replayed: false })
+                }
+                Err(failure) => {
+                    // A refusal is no result: mended circumstances may be tried with the same key.
+                    let args = args![owner.as_str(), key.as_str(), failure.status()];
+                    db.change(REFUSED, args).await?;
+                    Err(failure)
+                }
+            },
+        }
+    }
 }
 
 enum Claimed {
@@ -133,16 +172,16 @@ enum Claimed {
     Answered { status: u16, response: String },
 }
 
-async fn claim(db: &Db, owner_id: OwnerId, key: &str, operation: &str, request: &str) -> Outcome<Claimed> {
-    let (owner, now, seed) = (owner_id.to_string(), now_ms(), Seed::fresh()?);
+async fn claim(db: &Db, owner: &str, key: &str, operation: &str, request: &str) -> Outcome<Claimed> {
+    let (now, seed) = (now_ms(), Seed::fresh()?);
     let seed_text =
         serde_json::to_string(&seed).map_err(|error| Failure::internal("writing a seed", error))?;
     let forgotten = now.saturating_sub(IDEMPOTENCY_KEY_HOURS * 3_600_000);
-    let args = args![owner.as_str(), key, operation, request, seed_text, now, forgotten];
+    let args = args![owner, key, operation, request, seed_text, now, forgotten];
     if db.change(CLAIM, args).await? > 0 {
         return Ok(Claimed::Ours(seed));
     }
-    let row: Option<Row> = db.typed(FIND, args![owner.as_str(), key]).await?;
+    let row: Option<Row> = db.typed(FIND, args![owner, key]).await?;
     let row = row.ok_or_else(|| conflict("The request with this key was just given up; send it again"))?;
     if row.operation != operation || row.request_sha256 != request {
         return Err(conflict("This key was used for another request; make a new key for each request"));
@@ -150,10 +189,11 @@ async fn claim(db: &Db, owner_id: OwnerId, key: &str, operation: &str, request: 
     if let (Some(status), Some(response)) = (row.status, row.response) {
         return Ok(Claimed::Answered { status, response });
     }
-    if row.claimed_at_ms + IDEMPOTENCY_CLAIM_SECONDS * 1_000 > now {
+    let is_running = row.status.is_none();
+    if is_running && row.claimed_at_ms + IDEMPOTENCY_CLAIM_SECONDS * 1_000 > now {
         return Err(conflict("The first request with this key is still running; try again in a moment"));
     }
-    if db.change(TAKE_OVER, args![owner.as_str(), key, row.claimed_at_ms, now]).await? == 0 {
+    if db.change(TAKE_OVER, args![owner, key, row.claimed_at_ms, now]).await? == 0 {
         return Err(conflict("The first request with this key is still running; try again in a moment"));
     }
     let seed = serde_json::from_str(&row.seed).map_err(|error| Failure::internal("a stored seed", error))?;

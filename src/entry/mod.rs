@@ -1,4 +1,5 @@
-//! How calls come in: translation only. [`http`] has every route, [`cron`] every schedule.
+//! How calls come in: translation only. [`http`] has every route, [`rpc`] every method for other Workers, [`cron`]
+//! every schedule.
 
 pub mod call;
 pub mod caller;
@@ -6,3 +7,4 @@ pub mod cron;
 pub mod http;
 pub mod idempotency;
 pub mod operations;
+pub mod rpc;

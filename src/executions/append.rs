@@ -1,5 +1,7 @@
 //! The rule of appending: what a message may hold, and what becomes of it. Pure.
 
+use std::borrow::Cow;
+
 use shared_contracts::append::{AppendAnswer, AppendHead};
 use shared_contracts::events::{Event, EventBody};
 use shared_contracts::limits::APPEND_BYTES_MAX;
@@ -7,18 +9,20 @@ use shared_contracts::limits::APPEND_BYTES_MAX;
 /// Where the log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The newest sequence; 0 before the first event.
+    /// The newest sequence as the writer counts; 0 before the first event.
     pub head: u64,
+    /// What the plane said in between under this lease: the log's numbers are ahead of the writer's by so much.
+    pub told: u64,
     /// The lease that may write.
     pub generation: u32,
     /// Nothing may write any more, under this lease or because the log has ended.
     pub closed: bool,
 }
 
-/// New events, in order, each with the JSON it came as.
+/// New events, in order, with the log's numbers, each as JSON.
 #[derive(Debug, PartialEq)]
 pub struct Accepted<'a> {
-    pub events: Vec<(Event, &'a str)>,
+    pub events: Vec<(Event, Cow<'a, str>)>,
 }
 
 /// Either what is to be stored, or the answer for what is not.
@@ -62,7 +66,7 @@ pub fn judge(message: &str, authorised: u32, position: Position) -> Result<Accep
         ended = matches!(event.body, EventBody::Ended { .. });
         // What was stored before is acknowledged again, not stored again.
         if event.sequence > position.head {
-            events.push((event, line));
+            events.push(numbered(event, line, position.told)?);
         }
     }
     if wanted - head.first_sequence != u64::from(head.count) {
@@ -75,6 +79,18 @@ pub fn judge(message: &str, authorised: u32, position: Position) -> Result<Accep
     Ok(Accepted { events })
 }
 
+/// As it came, unless the log counts otherwise.
+fn numbered(mut event: Event, line: &str, told: u64) -> Result<(Event, Cow<'_, str>), AppendAnswer> {
+    if told == 0 {
+        return Ok((event, Cow::Borrowed(line)));
+    }
+    event.sequence += told;
+    let line = serde_json::to_string(&event);
+    let line =
+        line.map_err(|error| refused(format!("Event {} cannot be written: {error}", event.sequence)))?;
+    Ok((event, Cow::Owned(line)))
+}
+
 fn refused(detail: String) -> AppendAnswer {
     AppendAnswer::Refused { detail }
 }
@@ -84,7 +100,7 @@ mod tests {
     use super::*;
     use shared_contracts::events::{EventSource, LogLevel, LogStream};
 
-    const OPEN: Position = Position { head: 4, generation: 2, closed: false };
+    const OPEN: Position = Position { head: 4, told: 0, generation: 2, closed: false };
 
     fn event(sequence: u64) -> String {
         let body = EventBody::Log {
@@ -120,6 +136,18 @@ mod tests {
         assert_eq!(stored(&message(2, 5..=7)), [5, 6, 7]);
         assert_eq!(stored(&message(2, 3..=6)), [5, 6], "an overlap");
         assert_eq!(stored(&message(2, 1..=4)), [0; 0], "a duplicate");
+    }
+
+    #[test]
+    fn what_the_plane_said_in_between_moves_the_numbers() {
+        let told = Position { told: 3, ..OPEN };
+        let message = message(2, 3..=6);
+        let events = judge(&message, 2, told).unwrap().events;
+        let numbers: Vec<_> = events.iter().map(|(event, _)| event.sequence).collect();
+        assert_eq!(numbers, [8, 9], "4 of the writer's and 3 of the plane's stand before");
+        for (event, json) in &events {
+            assert_eq!(&serde_json::from_str::<Event>(json).unwrap(), event);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use shared_contracts::dispatch::Lease;
 use shared_contracts::events::SearchQuery;
 use shared_contracts::executions::Outcome;
 use shared_contracts::ids::{ExecutionId, ProjectId, TaskId, TokenId};
+use shared_contracts::patches::PatchHappening;
 
 /// Which execution a hub is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub enum HubCommand {
     CloseGeneration { lease: Lease, reason: String },
     /// The plane itself ends it. Answers nothing; an ended log stays as it is.
     End { identity: Identity, generation: u32, outcome: Outcome, reason: String },
+    /// Something happened to a patch batch of this execution. Answers nothing; told again, or to a log that has ended,
+    /// it changes nothing.
+    Tell { happening: PatchHappening },
     /// The execution was deleted: nothing is kept, nobody is answered any more. Answers nothing.
     Forget,
     /// Records in D1 an end that D1 missed. Answers whether the log has ended.

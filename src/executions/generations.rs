@@ -5,7 +5,7 @@ use shared_contracts::events::{EventBody, Usage};
 use shared_contracts::executions::{ExecutionState, Outcome as Ended};
 
 use super::commands::Identity;
-use super::hub::{ExecutionHub, Opened, WRITER_TAG, standing};
+use super::hub::{ExecutionHub, Opened, WRITER_TAG, as_written, standing};
 use super::log::Standing;
 use crate::platform::failure::{Failure, Outcome};
 
@@ -39,9 +39,11 @@ impl ExecutionHub {
             standing.generation = generation;
             standing.closed = false;
             self.keep(opened, standing)?;
+            // The writer counts from what the log holds now.
+            opened.told.set(0);
             self.say(opened, status(ExecutionState::Leased, &format!("Taken by container agent {machine}")))?;
         }
-        Ok(opened.audience.head() + 1)
+        Ok(as_written(opened) + 1)
     }
 
     pub(super) fn close_generation(&self, opened: &Opened, generation: u32, reason: &str) -> Outcome<()> {

@@ -3,6 +3,7 @@
 //! Single-threaded, and SQLite answers without an await, so an append is judged and stored with no lock. The
 //! platform holds back every acknowledgement until what it acknowledges is on disk.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use shared_contracts::events::{Event, EventBody, EventSource};
 use shared_contracts::executions::ExecutionState;
 use shared_contracts::ids::TokenId;
 use shared_contracts::limits::WATCHERS_PER_HUB_MAX;
+use shared_contracts::patches::PatchHappening;
 use shared_contracts::problem::ProblemKind;
 use worker::{
     DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
@@ -39,6 +41,8 @@ pub(super) struct Opened {
     pub log: Rc<Log>,
     pub audience: Rc<Audience<Log>>,
     pub standing: RefCell<Option<Standing>>,
+    /// Events of the plane's own under the present lease, between the writer's.
+    pub told: Cell<u64>,
 }
 
 #[worker::durable_object]
@@ -111,7 +115,8 @@ impl ExecutionHub {
         let standing = log.standing()?;
         let ended = standing.as_ref().is_some_and(|standing| standing.ended.is_some());
         let audience = Audience::awake(&self.state, &log, Tail::at(log.head()?, ended))?;
-        let opened = Opened { log, audience, standing: RefCell::new(standing) };
+        let told = log.told(standing.as_ref().map_or(0, |standing| standing.generation))?;
+        let opened = Opened { log, audience, standing: RefCell::new(standing), told: Cell::new(told) };
         Ok(self.opened.get_or_init(|| opened))
     }
 
@@ -152,6 +157,10 @@ impl ExecutionHub {
                 self.finish().await?;
                 object::answer(&opened.audience.ended())
             }
+            HubCommand::Tell { happening } => {
+                self.tell(opened, happening)?;
+                object::answer(&())
+            }
             HubCommand::Events { after, limit } => {
                 object::answer(&opened.log.page(after, Some(limit), opened.audience.ended())?)
             }
@@ -167,24 +176,36 @@ impl ExecutionHub {
         }
     }
 
-    /// An event of the plane's own. Only while no lease may write, so the numbers stay the writer's otherwise.
+    /// An event of the plane's own. Under a lease that may write, only by [`Self::tell`]: the writer's numbers do not
+    /// count it.
     pub(super) fn say(&self, opened: &Opened, body: EventBody) -> Outcome<()> {
         let sequence = opened.audience.head() + 1;
         let generation = standing(opened)?.generation;
         let event = Event { sequence, generation, at_ms: now_ms(), source: EventSource::System, body };
         let json =
             serde_json::to_string(&event).map_err(|error| Failure::internal("writing an event", error))?;
-        self.store(opened, &[(event, &json)])
+        self.store(opened, &[(event, json.into())])
+    }
+
+    /// Once for each id, in one step. A log that has ended, or never began, takes nothing.
+    fn tell(&self, opened: &Opened, happening: PatchHappening) -> Outcome<()> {
+        let standing = opened.standing.borrow().clone().filter(|standing| standing.ended.is_none());
+        let Some(standing) = standing else { return Ok(()) };
+        if !opened.log.tell(happening.patch_event_id, standing.generation)? {
+            return Ok(());
+        }
+        opened.told.set(opened.told.get() + 1);
+        self.say(opened, EventBody::PatchEvent(happening))
     }
 
     /// Stores and fans out. The terminal event is stored together with its meaning: the log is closed.
-    fn store(&self, opened: &Opened, events: &[(Event, &str)]) -> Outcome<()> {
+    fn store(&self, opened: &Opened, events: &[(Event, Cow<'_, str>)]) -> Outcome<()> {
         let lines = events
             .iter()
             .map(|(event, json)| Line {
                 sequence: event.sequence,
                 name: event.body.stream_name(),
-                json: (*json).to_owned(),
+                json: json.clone().into_owned(),
             })
             .collect::<Vec<_>>();
         opened.log.append(&lines)?;
@@ -220,7 +241,7 @@ impl ExecutionHub {
             Err(answer) => return Ok(socket.send(&answer)?),
         };
         self.store(opened, &accepted.events)?;
-        let through = opened.audience.head();
+        let through = as_written(opened);
         socket.send(&AppendAnswer::Acknowledged { through })?;
         for (event, _) in &accepted.events {
             match &event.body {
@@ -333,7 +354,17 @@ pub(super) fn standing(opened: &Opened) -> Outcome<Standing> {
 
 fn position(opened: &Opened) -> Outcome<Position> {
     let standing = standing(opened)?;
-    Ok(Position { head: opened.audience.head(), generation: standing.generation, closed: standing.closed })
+    Ok(Position {
+        head: as_written(opened),
+        told: opened.told.get(),
+        generation: standing.generation,
+        closed: standing.closed,
+    })
+}
+
+/// The newest sequence as the present lease's writer counts.
+pub(super) fn as_written(opened: &Opened) -> u64 {
+    opened.audience.head().saturating_sub(opened.told.get())
 }
 
 fn end_of(event: &Event) -> Option<End> {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use shared_contracts::events::{Event, EventBody, EventPage, LogLevel, SearchQuery};
+use shared_contracts::ids::PatchEventId;
 use shared_contracts::limits::{
     EVENT_PAGE_BYTES_MAX, EVENT_PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT, SEARCH_SCAN_BYTES_MAX,
 };
@@ -27,7 +28,13 @@ const SCHEMA: &str = "
     first INTEGER PRIMARY KEY,
     last INTEGER NOT NULL,
     events TEXT NOT NULL
-  );";
+  );
+  -- What the plane said between a writer's events. The writer's numbers do not count them.
+  CREATE TABLE IF NOT EXISTS told (
+    patch_event_id TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS told_by_generation ON told (generation);";
 
 /// What the hub knows besides the events.
 #[derive(Debug, Clone)]
@@ -110,6 +117,21 @@ impl Log {
     /// The newest sequence; 0 of an empty log.
     pub fn head(&self) -> Outcome<u64> {
         let row: Option<HeadRow> = self.sql.first("SELECT max(last) AS head FROM chunks", Vec::new())?;
+        Ok(row.and_then(|row| row.head).unwrap_or(0))
+    }
+
+    /// Whether it is new.
+    pub fn tell(&self, id: PatchEventId, generation: u32) -> Outcome<bool> {
+        let args = sql_args![id.to_string(), number(generation.into())];
+        let sql =
+            "INSERT INTO told (patch_event_id, generation) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1";
+        Ok(self.sql.changed(sql, args)? > 0)
+    }
+
+    /// How many events the plane said under a lease.
+    pub fn told(&self, generation: u32) -> Outcome<u64> {
+        let sql = "SELECT count(*) AS head FROM told WHERE generation = ?";
+        let row: Option<HeadRow> = self.sql.first(sql, sql_args![number(generation.into())])?;
         Ok(row.and_then(|row| row.head).unwrap_or(0))
     }
 

@@ -56,8 +56,10 @@ pub const LEASE: &str = "UPDATE executions
   WHERE id = ?1 AND generation < ?2 AND ended_at_ms IS NULL AND stop_requested = 0";
 
 pub const WORK: &str = "SELECT json_object('project_id', executions.project_id, 'task_id', task_id,
-    'owner_id', owner_id, 'task_title', title, 'prompt', description, 'spec', json(spec)) AS record
-  FROM executions JOIN tasks ON tasks.id = task_id WHERE executions.id = ?1";
+    'owner_id', executions.owner_id, 'task_title', title, 'prompt', tasks.description, 'spec', json(spec),
+    'denied_paths', json(denied_paths)) AS record
+  FROM executions JOIN tasks ON tasks.id = task_id JOIN projects ON projects.id = executions.project_id
+  WHERE executions.id = ?1";
 
 pub const RUNNING: &str =
     "UPDATE executions SET state = 'running', started_at_ms = coalesce(started_at_ms, ?3),
@@ -175,6 +177,7 @@ pub struct Work {
     pub task_title: String,
     pub prompt: String,
     pub spec: ExecutionSpec,
+    pub denied_paths: Vec<String>,
 }
 
 /// None where the execution is no longer there to be leased.

@@ -51,6 +51,14 @@ impl Failure {
         Self::Problem(Box::new(Problem { faults, ..Problem::new(ProblemKind::Invalid, detail) }))
     }
 
+    /// Of the HTTP answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Problem(problem) => problem.status,
+            Self::Internal { .. } => ProblemKind::Internal.status(),
+        }
+    }
+
     /// What the caller is told.
     pub fn into_problem(self) -> Problem {
         match self {

@@ -20,7 +20,15 @@ pub async fn create_project(
 ) -> Outcome<Project> {
     let CreateProject { name, description } = input;
     let now = now_ms();
-    let project = Project { id, owner_id, name, description, created_at_ms: now, updated_at_ms: now };
+    let project = Project {
+        id,
+        owner_id,
+        name,
+        description,
+        denied_paths: Vec::new(),
+        created_at_ms: now,
+        updated_at_ms: now,
+    };
     store::insert(db, &project).await?;
     Ok(project)
 }
@@ -36,6 +44,11 @@ pub async fn get_project(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<S
 /// For what lies below a project: fails as if it were absent unless it is the owner's.
 pub async fn require(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
     get_project(db, owner_id, id).await.map(drop)
+}
+
+/// Globs of paths that patch batches may not touch.
+pub async fn denied_paths(db: &Db, id: ProjectId) -> Outcome<Vec<String>> {
+    store::denied_paths(db, id).await?.ok_or_else(|| Failure::not_found("project", id))
 }
 
 pub async fn update_project(

@@ -6,13 +6,13 @@ use shared_contracts::projects::{Project, UpdateProject};
 
 use crate::args;
 use crate::platform::d1::Db;
-use crate::platform::failure::Outcome;
+use crate::platform::failure::{Failure, Outcome};
 use crate::platform::paging;
 
 macro_rules! record {
     () => {
         "json_object('id', id, 'owner_id', owner_id, 'name', name, 'description', description,
-          'created_at_ms', created_at_ms, 'updated_at_ms', updated_at_ms)"
+          'denied_paths', json(denied_paths), 'created_at_ms', created_at_ms, 'updated_at_ms', updated_at_ms)"
     };
 }
 
@@ -26,8 +26,12 @@ pub const LIST: &str = crate::page_of!(record!(), "projects WHERE owner_id = ?1"
 pub const GET: &str =
     concat!("SELECT ", record!(), " AS record FROM projects WHERE id = ?1 AND owner_id = ?2");
 
+/// For whoever has seen that the project is the caller's.
+pub const DENIED_PATHS: &str = "SELECT denied_paths AS record FROM projects WHERE id = ?1";
+
 pub const UPDATE: &str = "UPDATE projects
-  SET name = coalesce(?3, name), description = coalesce(?4, description), updated_at_ms = ?5
+  SET name = coalesce(?3, name), description = coalesce(?4, description),
+    denied_paths = coalesce(?5, denied_paths), updated_at_ms = ?6
   WHERE id = ?1 AND owner_id = ?2";
 
 /// What is left to remove once the project is gone, if it may go. In one transaction with [`LEAVE_EXECUTIONS`] and
@@ -48,6 +52,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("INSERT", INSERT),
     ("LIST", LIST),
     ("GET", GET),
+    ("DENIED_PATHS", DENIED_PATHS),
     ("UPDATE", UPDATE),
     ("LEAVE", LEAVE),
     ("LEAVE_EXECUTIONS", LEAVE_EXECUTIONS),
@@ -73,6 +78,10 @@ pub async fn get(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<Option<St
     db.record(GET, args![id.to_string(), owner_id.to_string()]).await
 }
 
+pub async fn denied_paths(db: &Db, id: ProjectId) -> Outcome<Option<Vec<String>>> {
+    db.typed(DENIED_PATHS, args![id.to_string()]).await
+}
+
 pub async fn update(
     db: &Db,
     owner_id: OwnerId,
@@ -80,11 +89,14 @@ pub async fn update(
     input: &UpdateProject,
     now_ms: u64,
 ) -> Outcome<()> {
+    let denied_paths = input.denied_paths.as_ref().map(serde_json::to_string).transpose();
+    let denied_paths = denied_paths.map_err(|error| Failure::internal("writing denied paths", error))?;
     let args = args![
         id.to_string(),
         owner_id.to_string(),
         input.name.as_deref(),
         input.description.as_deref(),
+        denied_paths,
         now_ms,
     ];
     db.change(UPDATE, args).await.map(drop)

@@ -73,9 +73,25 @@ fn an_unanswered_claim_is_taken_over_once_and_an_answered_one_never() {
     assert_eq!((take_over(10, 80), take_over(10, 80)), (1, 0));
     database.change(keys::ANSWER, args![ids::owner(), "k", 201, "{}"]);
     assert_eq!(take_over(80, 90), 0);
-    assert_eq!(database.change(keys::RELEASE, args![ids::owner(), "k"]), 0, "an answer is kept");
-    claim(&database, "other", "one", 10, 0);
-    assert_eq!(database.change(keys::RELEASE, args![ids::owner(), "other"]), 1);
+    assert_eq!(refuse(&database, "k"), 0, "an answer is kept");
+}
+
+fn refuse(database: &Database, key: &str) -> usize {
+    database.change(keys::REFUSED, args![ids::owner(), key, 409])
+}
+
+#[test]
+fn a_refused_request_is_tried_again_with_its_seed_and_its_key_is_free_for_another() {
+    let database = Database::new().filled();
+    claim(&database, "k", "one", 10, 0);
+    assert_eq!((refuse(&database, "k"), claim(&database, "k", "one", 20, 0)), (1, 0));
+    assert_eq!(row(&database, "k"), "\"one\" 10 409 null");
+    assert_eq!(database.change(keys::TAKE_OVER, args![ids::owner(), "k", 10, 20]), 1);
+    assert_eq!(row(&database, "k"), "\"one\" 20 null null", "it runs again");
+    assert_eq!(claim(&database, "k", "two", 30, 0), 0);
+    refuse(&database, "k");
+    assert_eq!(claim(&database, "k", "two", 30, 0), 1);
+    assert_eq!(row(&database, "k"), "\"two\" 30 null null");
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn rows() -> Vec<(&'static str, String)> {
             "idempotency_keys",
             format!("INSERT INTO idempotency_keys VALUES ('{owner}', 'key', 'op', 'hash', '{{}}', 1, 201, '{{}}')"),
         ),
-        ("projects", format!("INSERT INTO projects VALUES ('{project}', '{owner}', 'P', 'd', 1, 1)")),
+        ("projects", format!("INSERT INTO projects (id, owner_id, name, description, created_at_ms, updated_at_ms)
+                 VALUES ('{project}', '{owner}', 'P', 'd', 1, 1)")),
         (
             "tasks",
             format!("INSERT INTO tasks VALUES ('{task}', '{project}', 'T', 'd', 5, 'todo', 'why', NULL, 1, 1)"),
@@ -207,9 +208,13 @@ fn rows() -> Vec<(&'static str, String)> {
         (
             "patch_events",
             format!(
-                "INSERT INTO patch_events VALUES
-                 ('pev_filled', '{patch}', '{project}', '{execution}', 'proposed', '{{}}', 0, 3)"
+                "INSERT INTO patch_events (id, patch_batch_id, project_id, execution_id, kind, detail, duration_ms,
+                   created_at_ms) VALUES ('pev_filled', '{patch}', '{project}', '{execution}', 'proposed', '{{}}', 0, 3)"
             ),
+        ),
+        (
+            "patch_touches",
+            format!("INSERT INTO patch_touches VALUES ('{patch}', '{project}', 'a', 3, 5, '[0]')"),
         ),
         (
             "deletions",

@@ -72,6 +72,7 @@ fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     use shared_contracts::artifacts::ArtifactType as A;
     use shared_contracts::container_agents::{ContainerAgentState as C, SandboxTier as S};
     use shared_contracts::executions::ExecutionState;
+    use shared_contracts::patches::PatchEventKind;
     use shared_contracts::patches::PatchState as P;
     use shared_contracts::tasks::TaskState as T;
     let tiers: Vec<_> = [S::None, S::Limited, S::Strong].map(S::as_str).into();
@@ -90,7 +91,7 @@ fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
             "state",
             [P::Proposed, P::Applied, P::Rejected, P::Conflicted].map(P::as_str).into(),
         ),
-        ("patch_events", "kind", vec!["proposed", "applied", "refused", "rejected"]),
+        ("patch_events", "kind", PatchEventKind::ALL.map(PatchEventKind::as_str).into()),
         (
             "execution_artifacts",
             "artifact_type",

@@ -85,7 +85,10 @@ fn what_is_absent_of_an_update_stays_and_what_is_anothers_too() {
     let database = Database::new().filled();
     let none = None::<String>;
     let update = |owner: String| {
-        database.change(projects::store::UPDATE, args![ids::project(), owner, "new", none.clone(), 9])
+        database.change(
+            projects::store::UPDATE,
+            args![ids::project(), owner, "new", none.clone(), none.clone(), 9],
+        )
     };
     assert_eq!((update("own_other".into()), update(ids::owner())), (0, 1));
     let found: Project = database.typed(projects::store::GET, args![ids::project(), ids::owner()]).unwrap();

@@ -9,7 +9,8 @@
 //! nobody commits are forgotten after a day, and with them the blobs that nobody refers to (`collect`).
 //!
 //! Operations: `get_workspace`, `import_workspace`, `start_import`, `store_blobs`, `commit_import`, `list_tree`,
-//! `read_file`, `get_manifest`, `export_workspace`, `get_blob`, `fetch_blobs`; `patches` asks for `Apply`.
+//! `read_file`, `get_manifest`, `export_workspace`, `get_blob`, `fetch_blobs`; `patches` asks for `Apply`, `Check`,
+//! `Touches` and `Inverse`.
 
 pub mod apply;
 pub mod blobs;
@@ -20,6 +21,8 @@ pub mod export;
 pub mod import;
 pub mod import_in_parts;
 pub mod object;
+pub mod plan;
 pub mod tar_reader;
+pub mod touches;
 pub mod tree;
 pub mod unpack;

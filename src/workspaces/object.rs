@@ -11,7 +11,7 @@ use worker::{Bucket, DurableObject, Env, Request, Response, State};
 
 use super::commands::WorkspaceCommand;
 use super::tree::Tree;
-use super::{apply, collect, commit, export, import, import_in_parts};
+use super::{apply, collect, commit, export, import, import_in_parts, plan, touches};
 use crate::bindings::Bindings;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
@@ -148,9 +148,24 @@ impl Workspace {
             }
             WorkspaceCommand::Blob { sha256 } => export::content(tree, &bucket, sha256).await,
             WorkspaceCommand::Blobs { sha256 } => export::fetch(Rc::clone(tree), Rc::new(bucket), sha256),
-            WorkspaceCommand::Apply { project_id, patch_batch_id, title, batch } => {
-                let batch = apply::Batch { project_id, id: patch_batch_id, title, batch };
-                object::answer(&apply::apply(tree, &bucket, &batch).await?)
+            WorkspaceCommand::Apply { project_id, patch_batch_id, title, reading, wanted } => {
+                let batch = apply::Batch { project_id, id: patch_batch_id, title, reading };
+                object::answer(&apply::apply(tree, &bucket, &batch, wanted).await?)
+            }
+            WorkspaceCommand::Receipt { patch_batch_id } => {
+                object::answer(&apply::receipt(tree, patch_batch_id)?)
+            }
+            WorkspaceCommand::Check { project_id, wanted } => {
+                object::answer(&plan::check(tree, &bucket, project_id, wanted).await?)
+            }
+            WorkspaceCommand::Touches { wanted } => {
+                let operations = wanted.operations.clone();
+                let (head, plan) = plan::plan(tree, &bucket, wanted).await?;
+                let touches = touches::touches(&operations, &plan.changes);
+                object::answer(&touches::Touched { revision: head.revision, touches })
+            }
+            WorkspaceCommand::Inverse { patch_batch_id } => {
+                object::answer(&plan::inverse(tree, &bucket, patch_batch_id).await?)
             }
             WorkspaceCommand::Forget => {
                 self.is_forgotten.set(true);

@@ -113,7 +113,7 @@ pub fn create(at: &str, text: &str) -> PatchOperation {
 /// One line becomes another; `before` is the whole file that the change was made against.
 pub fn edit(at: &str, before: &str, line: u32, new: &str) -> PatchOperation {
     let old = before.split_inclusive('\n').nth(line as usize - 1).expect("the line is there");
-    let hunk = Hunk { start_line: line, old: old.into(), new: new.into() };
+    let hunk = Hunk { start_line: Some(line), old: old.into(), new: new.into(), ..Hunk::default() };
     PatchOperation::Edit {
         path: path(at),
         base_sha256: Some(Sha256::of(before.as_bytes())),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz;
 use crate::layout;
 use crate::openapi;
 use crate::process::{capture_quietly, run, run_loudly};
@@ -13,6 +14,9 @@ use crate::terminal;
 
 /// Where cargo-deny's own words say that it could not get the advisories.
 const UNREACHABLE: [&str; 3] = ["failed to fetch advisory database", "unable to fetch", "failed to fetch"];
+
+/// This workspace, and the one of the fuzz targets.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", fuzz::MANIFEST];
 
 pub fn everything() -> Result<()> {
     setup::everything(Extent::Everything)?;
@@ -24,12 +28,17 @@ pub fn everything() -> Result<()> {
 }
 
 pub fn format() -> Result<()> {
-    let output =
-        capture_quietly("checking the format", cargo().args(["fmt", "--all", "--", "--check", "-l"]))?;
-    if !output.is_success {
-        bail!("not formatted, run `cargo fmt --all`:\n{}", output.excerpt);
+    let mut took = Duration::ZERO;
+    for manifest in MANIFESTS {
+        let mut fmt = cargo();
+        fmt.args(["fmt", "--all", "--manifest-path", manifest, "--", "--check", "-l"]);
+        let output = capture_quietly("checking the format", &mut fmt)?;
+        if !output.is_success {
+            bail!("not formatted, run `cargo fmt --all --manifest-path {manifest}`:\n{}", output.excerpt);
+        }
+        took += output.took;
     }
-    terminal::found("format", "rustfmt has nothing to change", Some(output.took));
+    terminal::found("format", "rustfmt has nothing to change", Some(took));
     Ok(())
 }
 
@@ -49,6 +58,8 @@ pub fn lints() -> Result<()> {
         ]),
     )?;
     terminal::found("clippy", "workspace, all targets", Some(took));
+    let took = loudly("clippy for the fuzz targets", fuzz::cargo("clippy").args(["--", "-D", "warnings"]))?;
+    terminal::found("clippy", "fuzz targets", Some(took));
     let toolchain = WasmToolchain::present()?;
     let mut wasm = toolchain.command(toolchain.cargo());
     wasm.current_dir(layout::repository())
@@ -62,17 +73,25 @@ pub fn lints() -> Result<()> {
 
 /// cargo-deny: licences, bans and sources always; advisories where their database can be had.
 pub fn licences() -> Result<()> {
-    let took =
-        run("checking licences, bans and sources", deny().args(["check", "licenses", "bans", "sources"]))?;
+    let mut took = Duration::ZERO;
+    for manifest in MANIFESTS {
+        let mut licences = deny(manifest);
+        licences.args(["check", "licenses", "bans", "sources"]);
+        took += run("checking licences, bans and sources", &mut licences)?;
+    }
     terminal::found("cargo-deny", "licences, bans, sources", Some(took));
-    let output = capture_quietly("checking advisories", deny().args(["check", "advisories"]))?;
-    if output.is_success {
-        terminal::found("cargo-deny", "advisories", Some(output.took));
-    } else if UNREACHABLE.iter().any(|words| output.excerpt.contains(words)) {
-        terminal::notice("advisories are NOT checked: their database cannot be reached from here");
-    } else {
+    for manifest in MANIFESTS {
+        let output = capture_quietly("checking advisories", deny(manifest).args(["check", "advisories"]))?;
+        if output.is_success {
+            continue;
+        }
+        if UNREACHABLE.iter().any(|words| output.excerpt.contains(words)) {
+            terminal::notice("advisories are NOT checked: their database cannot be reached from here");
+            return Ok(());
+        }
         bail!("cargo-deny found advisories:\n{}", output.excerpt);
     }
+    terminal::found("cargo-deny", "advisories", None);
     Ok(())
 }
 
@@ -83,11 +102,12 @@ fn cargo() -> Command {
     cargo
 }
 
-fn deny() -> Command {
+fn deny(manifest: &str) -> Command {
     let program = CARGO_DENY.path().unwrap_or_else(|_| CARGO_DENY.program.into());
     let mut deny = Command::new(program);
     outside_cargo(&mut deny);
     deny.current_dir(layout::repository()).args(["--workspace", "--locked", "--color", "never"]);
+    deny.args(["--manifest-path", manifest, "--config", "deny.toml"]);
     deny
 }
 

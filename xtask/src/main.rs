@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::terminal::{self, ColorChoice};
-use xtask::{bench, build, check, demo, dev, openapi, setup, test};
+use xtask::{bench, build, check, corpus, demo, dev, fuzz, openapi, setup, test};
 
 /// Set up, build, run, show and test Patchbay.
 #[derive(Parser)]
@@ -22,7 +22,7 @@ struct Arguments {
 enum Command {
     /// Install what is missing: the wasm target, helper programs, npm packages
     Setup,
-    /// Build the Worker's WASM and the container agent
+    /// Build the Worker's WASM, the container agent and patchctl
     Build,
     /// Show the main job end to end: import, execute in a sandbox, watch, apply the patch, check the result
     Demo {
@@ -47,11 +47,12 @@ enum Command {
     },
     /// Measure on this machine, beside what it is compared with; prints one table, asserts nothing
     Bench {
-        /// A smoke run of every row, under a minute
+        /// A smoke run of every row, about a minute once everything is built
         #[arg(long)]
         quick: bool,
         /// Only these rows, by number: 1 sandbox start, 2 fan-out, 3 output line, 4 sustained lines, 5 rows written,
-        /// 6 WASM size, 7 late join, 8 import
+        /// 6 WASM size, 7 late join, 8 import; of the patch engine: 9 unified diff, 10 near miss, 11 `patchctl` as a
+        /// process, 12 in workerd beside JavaScript, 13 in workerd beside itself, 14 growth
         #[arg(long, value_name = "ROW", value_delimiter = ',')]
         only: Vec<u32>,
         /// A folder with a Worker that is built already; nothing is built then
@@ -61,9 +62,27 @@ enum Command {
         #[arg(long, value_name = "PORT")]
         inspector_port: Option<u16>,
     },
+    /// Edits against drifted files through the patch engine, and beside it through its peers; `-- --help` says more
+    Corpus {
+        /// Options of the corpus itself: --peers, --real, --round-trips, --cases, --show, --only
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Feed the patch engine's parsers and its placement with made-up input, with libFuzzer; ends at the first fault
+    Fuzz {
+        /// Which targets; all unless given
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+        /// How many inputs each of them gets
+        #[arg(long, value_name = "COUNT")]
+        runs: Option<u64>,
+        /// How long each of them runs; 60 unless --runs is given
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u32>,
+    },
     /// Format, lints, licences, and whether openapi.json is fresh
     Check,
-    /// Everything CI runs: check, then unit tests, then acceptance tests
+    /// Everything CI runs: check, unit tests, acceptance tests, a short run of the fuzz targets
     Test,
     /// Write openapi.json from the list of routes
     Openapi {
@@ -84,6 +103,8 @@ fn main() -> ExitCode {
         Command::Bench { quick, only, worker, inspector_port } => {
             bench::run(bench::Options { quick, only, worker, inspector_port })
         }
+        Command::Corpus { options } => corpus::run(&options),
+        Command::Fuzz { targets, runs, seconds } => fuzz_all(fuzz::Options { targets, runs, seconds }),
         Command::Check => check::everything(),
         Command::Test => test::everything(),
         Command::Openapi { check } => openapi::run(check),
@@ -101,5 +122,11 @@ fn build_all() -> anyhow::Result<()> {
     setup::everything(setup::Extent::Running)?;
     build::worker()?;
     build::agent()?;
+    build::patchctl()?;
     Ok(())
+}
+
+fn fuzz_all(options: fuzz::Options) -> anyhow::Result<()> {
+    setup::everything(setup::Extent::Everything)?;
+    fuzz::run(&options)
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::process::run_loudly;
 use crate::setup::{self, Extent, outside_cargo};
 use crate::terminal::{self, Tone};
-use crate::{build, check, layout, openapi};
+use crate::{build, check, fuzz, layout, openapi};
 
 /// Tests counted in cargo's own result lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,12 +38,20 @@ fn stages(total: &mut Count) -> Result<()> {
     stage("openapi", |_| openapi::run(true), total)?;
     let unit = ["test", "--workspace", "--exclude", "acceptance", "--locked"];
     stage("unit tests", |total| cargo_test(&unit, total), total)?;
-    stage("build", |_| build::worker().and_then(|()| build::agent().map(drop)), total)?;
+    stage("build", |_| build_all(), total)?;
     stage(
         "acceptance tests",
         |total| cargo_test(&["test", "--package", "acceptance", "--locked"], total),
         total,
-    )
+    )?;
+    stage("fuzz", |_| fuzz::shortly(), total)
+}
+
+fn build_all() -> Result<()> {
+    build::worker()?;
+    build::agent()?;
+    build::patchctl()?;
+    Ok(())
 }
 
 /// Runs a stage and says in one line how it went.

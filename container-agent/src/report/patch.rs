@@ -5,13 +5,18 @@ use std::sync::Arc;
 use shared_contracts::events::{EventBody, EventSource, LogLevel};
 use shared_contracts::ids::PatchBatchId;
 use shared_contracts::limits::{NAME_CHARS_MAX, PATCH_BODY_BYTES_MAX, PATCH_OPERATIONS_MAX};
-use shared_contracts::patches::ProposePatch;
+use shared_contracts::patches::{ProposePatch, ProposedPatch};
 
 use super::{ReportError, blocking};
 use crate::clock;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
 use crate::workspace::{Tree, changes};
+
+/// Of operations that do not fit; the plane answers them all again (`POST /api/patches/check`).
+const REFUSED_SHOWN_MAX: usize = 20;
+/// Four bytes each at most: well within a line of the log.
+const LINE_CHARS_MAX: usize = 8 * 1024;
 
 /// Proposes it, if anything changed.
 pub async fn propose(
@@ -72,7 +77,8 @@ pub async fn propose(
             .body(body.to_vec());
         Box::pin(async { Ok(request) })
     });
-    sent.await.map_err(|error| ReportError::from_api("the changes could not be proposed", error))?;
+    let answer =
+        sent.await.map_err(|error| ReportError::from_api("the changes could not be proposed", error))?;
     let files = found.files.len();
     let body = EventBody::Patch {
         patch_batch_id: id,
@@ -80,10 +86,32 @@ pub async fn propose(
         summary: format!("{files} files changed, {operations} operations"),
     };
     execution.spool.event(EventSource::System, body);
+    // 4. It is kept, whether or not it fits what others did meanwhile; the log says what would have to change.
+    if let Ok(proposed) = answer.json::<ProposedPatch>().await {
+        say_what_does_not_fit(execution, &proposed);
+    }
     Ok(Some(id))
 }
 
+/// Each refused operation as the plane's structured answer, one a line.
+fn say_what_does_not_fit(execution: &Execution, proposed: &ProposedPatch) {
+    let refused: Vec<_> = proposed.outcomes.iter().filter(|receipt| !receipt.outcome.is_success()).collect();
+    if refused.is_empty() {
+        return;
+    }
+    let (count, all) = (refused.len(), proposed.outcomes.len());
+    let text = format!("{count} of {all} operations do not fit the workspace as it is now:");
+    execution.spool.note(LogLevel::Warn, text);
+    for receipt in refused.into_iter().take(REFUSED_SHOWN_MAX) {
+        let line = serde_json::to_string(receipt).unwrap_or_default();
+        execution.spool.note(LogLevel::Warn, line.chars().take(LINE_CHARS_MAX).collect::<String>());
+    }
+}
+
 fn say_what_is_missing(execution: &Execution, found: &changes::Changes) {
+    if let Some(why) = &found.unsettled {
+        execution.spool.note(LogLevel::Warn, format!("{why}: the changes may be half of a patch"));
+    }
     if found.ignored > 0 {
         let text = format!("{} new files are not in the patch, because .gitignore names them", found.ignored);
         execution.spool.note(LogLevel::Info, text);

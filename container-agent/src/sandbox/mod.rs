@@ -96,6 +96,8 @@ pub struct Collected {
     pub upper: OwnedFd,
     /// The workspace as the payload saw it.
     pub merged: OwnedFd,
+    /// The uid and gid on the host that its files belong to.
+    pub outer_id: u32,
 }
 
 #[derive(Debug, thiserror::Error)]

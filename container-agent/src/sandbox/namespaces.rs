@@ -85,7 +85,7 @@ impl Namespaces {
                 let (Some(upper), Some(merged)) = (fds.next(), fds.next()) else {
                     return Err(SandboxError::Setup("the workspace's directories did not come along".into()));
                 };
-                sandbox.collected = Some(Collected { upper, merged });
+                sandbox.collected = Some(Collected { upper, merged, outer_id: config.outer_id });
                 Ok(Box::new(sandbox))
             }
             (other, _) => Err(unexpected(other)),

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::message::HelperConfig;
 use super::{INNER_ID, sys};
+use crate::tools;
 
 /// Top directories of the system. A link is copied as a link, a directory is bound.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -28,6 +29,7 @@ const ETC_FILES: [&str; 9] = [
     "debian_version",
     "os-release",
 ];
+const THIS_PROGRAM: &str = "/proc/self/exe";
 const READ_ONLY: u64 = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV;
 const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
 /// More files than this in a sandbox fill kernel memory before they fill the disk limit.
@@ -49,6 +51,8 @@ fn step<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Result<T>
 pub fn build(config: &HelperConfig) -> io::Result<Built> {
     // What is made here is for the payload to read, whatever the agent's own mask.
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    // While it is of this mount namespace.
+    let program = step("the tools' program", sys::open_tree(Path::new(THIS_PROGRAM), false))?;
     // 1. A mount namespace of its own, from which nothing reaches the host's.
     step("own mount namespace", sys::unshare(libc::CLONE_NEWNS))?;
     let everything = libc::MS_REC | libc::MS_PRIVATE;
@@ -61,7 +65,8 @@ pub fn build(config: &HelperConfig) -> io::Result<Built> {
     step("workspace", build_workspace(config))?;
     // 4. The system.
     let root = config.directory.join("root");
-    let options = "mode=0755,size=8m,nr_inodes=4096";
+    // Hardly anything is in it, unless this program must be copied.
+    let options = "mode=0755,size=512m,nr_inodes=4096";
     step("root", sys::mount("patchbay", &root, "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, options))?;
     for name in SYSTEM {
         step(format!("/{name}"), bind_system(&root, name))?;
@@ -71,6 +76,7 @@ pub fn build(config: &HelperConfig) -> io::Result<Built> {
         let inside = root.join(path.strip_prefix("/").map_err(io::Error::other)?);
         step(format!("toolchain {}", path.display()), bind_toolchain(path, &inside))?;
     }
+    step("the tools", build_tools(&root, &program))?;
     step("/etc", build_etc(&root))?;
     step("/dev", super::devices::build(&root, Path::new("disk/shm")))?;
     for (source, name, mode) in [("disk/tmp", "tmp", 0o755), ("disk/home", "home/agent", 0o755)] {
@@ -195,6 +201,24 @@ fn bind_toolchain(source: &Path, target: &Path) -> io::Result<()> {
         fs::write(target, "")?;
     }
     bind(source, target, true, READ_ONLY)
+}
+
+/// What the coding agent may call: this program.
+fn build_tools(root: &Path, program: &OwnedFd) -> io::Result<()> {
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    let programs = inside(tools::PROGRAMS);
+    fs::create_dir_all(&programs)?;
+    let target = programs.join(tools::PROGRAM);
+    fs::write(&target, "")?;
+    sys::mount_setattr(program.as_fd(), false, READ_ONLY, None)?;
+    match sys::move_mount(program.as_fd(), &target) {
+        // It was replaced since the agent started, as by an upgrade, and what has no name cannot be bound.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => drop(fs::copy(THIS_PROGRAM, &target)?),
+        bound => bound?,
+    }
+    symlink(tools::PROGRAM, programs.join(tools::APPLY_PATCH))?;
+    let (name, text) = tools::MCP_CONFIG;
+    fs::write(inside(tools::FOLDER).join(name), text)
 }
 
 fn build_etc(root: &Path) -> io::Result<()> {

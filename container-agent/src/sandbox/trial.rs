@@ -12,14 +12,15 @@ use shared_contracts::executions::Limits;
 use super::namespaces::Namespaces;
 use super::probe::{Finding, Verdict};
 use super::{Collected, Exit, Output, Provider, Sandbox, SandboxError, SandboxSpec};
-use crate::clock;
+use crate::{clock, tools};
 
 const NAME: &str = "doctor";
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 const TEXT_BYTES_MAX: u64 = 16 * 1024;
-/// Changes a file of the workspace, shows what the kernel thinks of it, then fills its pipe: there it stays until it
-/// was looked at.
-const SCRIPT: &str = "echo changed >> probe.txt && cat /proc/self/status && head -c 2097152 /dev/zero";
+/// Changes a file of the workspace, calls a tool, shows what the kernel thinks of it, then fills its pipe: there it
+/// stays until it was looked at.
+const SCRIPT: &str = "echo changed >> probe.txt && patchbay-agent --version; cat /proc/self/status && \
+                      head -c 2097152 /dev/zero";
 /// What `/proc/self/status` says where a wall stands.
 const WALLS: [(&str, &str, &str); 6] = [
     ("user", "Uid:", "1000"),
@@ -198,6 +199,14 @@ fn judge(provider: &Namespaces, seen: Seen, started: Instant) -> Trial {
             format!("{:?}: {}", seen.exit, seen.stderr.escape_debug()),
             "a program in the sandbox could not change its workspace or read its /proc",
             "run it as root on the host; the state directory on ext4, xfs, btrfs or tmpfs (--state-dir)",
+        );
+    }
+    if !seen.stdout.lines().any(|line| line.starts_with(tools::PROGRAM)) {
+        return Trial::failed(
+            "tools",
+            seen.stderr.escape_debug().to_string(),
+            "a coding agent could not call `apply_patch`",
+            "let everybody read and execute this program (chmod 755), on a file system without noexec",
         );
     }
     // 2. Behind which walls?

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use patch_engine::{File, FileChange};
+use patchctl::disk::JOURNAL;
 use rustix::fs::FileType;
 use shared_contracts::limits::{FILE_BYTES_MAX, MIB, PATCH_OPERATIONS_MAX};
 use shared_contracts::paths::WorkspacePath;
@@ -15,6 +16,7 @@ use shared_contracts::workspaces::FileMode;
 use super::beneath;
 use super::ignored::Ignored;
 use crate::sandbox::Collected;
+use crate::tools::settle::settle;
 
 /// Each change is at most two paths (a rename).
 const PATHS_MAX: usize = 2 * PATCH_OPERATIONS_MAX;
@@ -32,6 +34,8 @@ pub struct Changes {
     /// What no patch can carry: `.git`, devices, links that lead outside, names that are not UTF-8.
     pub skipped: usize,
     pub skipped_examples: Vec<String>,
+    /// Why the changes may be half of a patch: the sandbox ended in the middle of an `apply`.
+    pub unsettled: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,7 @@ pub enum ChangesError {
     TooLarge,
 }
 
-/// Reads them. Blocks.
+/// Reads them, once no `apply` is in the middle of them. Blocks.
 pub fn read(lower: &OwnedFd, collected: &Collected) -> Result<Changes, ChangesError> {
     let mut walk = Walk {
         lower,
@@ -56,7 +60,7 @@ pub fn read(lower: &OwnedFd, collected: &Collected) -> Result<Changes, ChangesEr
         merged: &collected.merged,
         ignored: Ignored::new(&collected.merged),
         touched: BTreeSet::new(),
-        changes: Changes::default(),
+        changes: Changes { unsettled: settle(collected).err(), ..Changes::default() },
     };
     walk.upper_directory(Path::new(""), 0)?;
     walk.contents()
@@ -86,6 +90,8 @@ impl Walk<'_> {
         for entry in beneath::list(self.upper, path).map_err(at(path))? {
             let below = path.join(&entry.name);
             match entry.kind {
+                // What could not be settled.
+                _ if below == Path::new(JOURNAL) => self.skip(&below),
                 FileType::RegularFile | FileType::Symlink => {
                     self.lower_files(&below, depth)?;
                     self.touch(below)?;

@@ -82,6 +82,7 @@ pub fn leased(number: u64, generation: u32, command: &[&str]) -> LeasedExecution
             sandbox_tier: SandboxTier::Strong,
             base_revision: 1,
         },
+        denied_paths: Vec::new(),
         next_sequence: 1,
         execution_token: "execution-token".into(),
     }

@@ -30,7 +30,7 @@ fn create(name: &str, content: &str, mode: FileMode) -> PatchOperation {
 }
 
 pub(crate) fn edit(name: &str, old: &str, new: &str) -> PatchOperation {
-    let hunks = vec![Hunk { start_line: 1, old: old.into(), new: new.into() }];
+    let hunks = vec![Hunk { start_line: Some(1), old: old.into(), new: new.into(), ..Hunk::default() }];
     PatchOperation::Edit { path: path(name), base_sha256: None, hunks }
 }
 
@@ -80,7 +80,7 @@ fn becomes(tree: &Files, operations: &[PatchOperation], expected: &Files) {
 fn already(tree: &Files, operation: PatchOperation) {
     let plan = run(tree, &[operation]).unwrap();
     assert_eq!(plan.operations[0].outcome, OperationOutcome::AlreadyApplied);
-    assert!(plan.changes.is_empty() && plan.inverse.operations.is_empty());
+    assert!(plan.changes.is_empty() && plan.inverse().operations.is_empty());
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn edits_refuse_what_is_no_text() {
 fn edits_know_their_own_result_by_the_base() {
     // By text alone each of these would be ambiguous or refused.
     let hunks = vec![
-        Hunk { start_line: 1, old: "}\n".into(), new: "}\n}\n".into() },
-        Hunk { start_line: 3, old: String::new(), new: "new\n".into() },
+        Hunk { start_line: Some(1), old: "}\n".into(), new: "}\n}\n".into(), ..Hunk::default() },
+        Hunk { start_line: Some(3), old: String::new(), new: "new\n".into(), ..Hunk::default() },
     ];
     let edit = PatchOperation::Edit { path: path("a"), base_sha256: Some(Sha256::of(b"}\n}\n}\n")), hunks };
     let before = files([("a", file("}\n}\n}\n"))]);
@@ -141,7 +141,7 @@ fn edits_know_their_own_result_by_the_base() {
     assert_eq!(landed[&path("a")], file("}\n}\n}\nnew\n}\n"));
     already(&landed, edit.clone());
     let drifted = files([("a", file("drift\n}\n}\n}\nnew\n}\n"))]);
-    assert!(matches!(refused(&drifted, edit), OperationOutcome::StaleBase { .. }));
+    assert!(matches!(refused(&drifted, edit), OperationOutcome::Ambiguous { .. }));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn operations_compose_in_order() {
     becomes(&tree, &[create("n", "x", FileMode::Regular), delete("n", None)], &tree);
     let nothing =
         run(&tree, &[edit("a", "1\n", "2\n"), edit("a", "2\n", "1\n"), replace("b", None, "2\n")]).unwrap();
-    assert!(nothing.changes.is_empty() && nothing.inverse.operations.is_empty());
+    assert!(nothing.changes.is_empty() && nothing.inverse().operations.is_empty());
     // A directory gives way to a file, and a file to a directory.
     let deep = files([("d/x", file("1")), ("d/e/y", file("2"))]);
     let flat = [delete("d/x", None), delete("d/e/y", None), create("d", "3", FileMode::Regular)];

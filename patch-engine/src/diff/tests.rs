@@ -28,9 +28,10 @@ fn text_is_sent_as_hunks_with_three_lines_around() {
     let [PatchOperation::Edit { base_sha256, hunks, .. }] = &diff(&changes).operations[..] else { panic!() };
     assert_eq!(*base_sha256, Some(Sha256::of(numbers(0).as_bytes())));
     let hunk = Hunk {
-        start_line: 2,
+        start_line: Some(2),
         old: "2\n3\n4\n5\n6\n7\n8\n".into(),
         new: "2\n3\n4\nchanged\n6\n7\n8\n".into(),
+        ..Hunk::default()
     };
     assert_eq!(hunks, &[hunk]);
 }

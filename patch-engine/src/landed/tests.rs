@@ -72,8 +72,8 @@ fn a_group_of_which_something_is_missing_has_not_landed() {
 #[test]
 fn hunks_are_taken_back_only_to_their_base() {
     let hunks = [
-        Hunk { start_line: 1, old: "a\n".into(), new: "A\nA\n".into() },
-        Hunk { start_line: 3, old: "c".into(), new: String::new() },
+        Hunk { start_line: Some(1), old: "a\n".into(), new: "A\nA\n".into(), ..Hunk::default() },
+        Hunk { start_line: Some(3), old: "c".into(), new: String::new(), ..Hunk::default() },
     ];
     assert_eq!(without_hunks("A\nA\nb\n", Sha256::of(b"a\nb\nc"), &hunks).as_deref(), Some("a\nb\nc"));
     assert_eq!(without_hunks("A\nA\nB\n", Sha256::of(b"a\nb\nc"), &hunks), None);

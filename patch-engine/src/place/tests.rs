@@ -1,22 +1,22 @@
 use super::*;
 
 fn hunk(start_line: u32, old: &str, new: &str) -> Hunk {
-    Hunk { start_line, old: old.into(), new: new.into() }
+    Hunk { start_line: Some(start_line), old: old.into(), new: new.into(), ..Hunk::default() }
 }
 
-fn text(text: &str, base: Base, hunks: &[Hunk]) -> (String, PlacementStep) {
+fn text(text: &str, base: Base<'_>, hunks: &[Hunk]) -> (String, PlacementStep) {
     match place(text, base, hunks) {
         Ok(Placement::Changed { text, step, .. }) => (text, step),
         other => panic!("{other:?}"),
     }
 }
 
-fn refused(text: &str, base: Base, hunks: &[Hunk]) -> OperationOutcome {
+fn refused(text: &str, base: Base<'_>, hunks: &[Hunk]) -> OperationOutcome {
     place(text, base, hunks).expect_err("refused")
 }
 
-fn stale() -> Base {
-    Base::Stale { wanted: Sha256::of(b"old"), found: Sha256::of(b"new") }
+fn stale() -> Base<'static> {
+    Base::Stale { wanted: Sha256::of(b"old"), found: Sha256::of(b"new"), text: None }
 }
 
 #[test]
@@ -67,23 +67,30 @@ fn by_text_where_it_stands_once() {
 fn twice_is_ambiguous_with_candidates_overlapping_ones_too() {
     let outcome = refused("a\na\na\n", Base::Unknown, &[hunk(1, "a\na\n", "b\n")]);
     let OperationOutcome::Ambiguous { hunk: 0, candidates, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(candidates, [LineRange { first: 1, last: 2 }, LineRange { first: 2, last: 3 }]);
+    let lines: Vec<LineRange> = candidates.into_iter().map(|candidate| candidate.lines).collect();
+    assert_eq!(lines, [LineRange { first: 1, last: 2 }, LineRange { first: 2, last: 3 }]);
     assert!(matches!(
         refused("a\na\n", stale(), &[hunk(1, "a\n", "b\n")]),
-        OperationOutcome::StaleBase { hint, .. } if hint.contains("more than once")
+        OperationOutcome::Ambiguous { hint, .. } if hint.contains("more than once")
     ));
 }
 
 #[test]
 fn nowhere_is_no_match_and_says_what_is_near() {
-    let hint = |file: &str, old: &str| match refused(file, Base::Unknown, &[hunk(1, old, "changed\n")]) {
-        OperationOutcome::NoMatch { hint, .. } => hint,
-        other => panic!("{other:?}"),
+    let file = "fn one() {\n    let total = first + second;\n    total\n}\n";
+    let old = "fn one() {\n    let total = first - second;\n    total\n";
+    let OperationOutcome::NoMatch { nearest: Some(nearest), .. } =
+        refused(file, Base::Unknown, &[hunk(1, old, "changed\n")])
+    else {
+        panic!()
     };
-    assert!(hint("x\n", "a\n").contains("not in the file"));
-    assert!(hint("x\r\na\r\n", "x\na\n").contains("at line 1 stand the same lines"));
-    assert!(hint("x\n  a\n", "a").contains("at line 2"));
-    assert!(matches!(refused("x\n", stale(), &[hunk(1, "a\n", "b\n")]), OperationOutcome::StaleBase { .. }));
+    assert_eq!(nearest.lines, LineRange { first: 1, last: 3 });
+    assert!(nearest.score_percent > 70 && nearest.score_percent < 100);
+    assert!(nearest.diff.contains("-    let total = first - second;\n+    let total = first + second;\n"));
+    assert!(matches!(
+        refused("x\n", Base::Unknown, &[hunk(1, "a\n", "b\n")]),
+        OperationOutcome::NoMatch { nearest: None, hint, .. } if hint.contains("not in the file")
+    ));
 }
 
 #[test]
@@ -205,4 +212,110 @@ fn many_hunks_in_a_repetitive_file_take_linear_time() {
     let file = "a\nb\n".repeat(200_000);
     let hunks: Vec<Hunk> = (0..2_000).map(|n| hunk(1, &("a\nb\n".repeat(n % 50) + "c\n"), "x\n")).collect();
     assert!(matches!(refused(&file, Base::Unknown, &hunks), OperationOutcome::NoMatch { hunk: 0, .. }));
+}
+
+fn placed(file: &str, old: &str, new: &str) -> (String, PlacementStep) {
+    let hunks = [hunk(1, old, new)];
+    let placed = text(file, Base::Unknown, &hunks);
+    // What was put in is known when it comes again.
+    assert_eq!(place(&placed.0, Base::Unknown, &hunks), Ok(Placement::Landed), "{file:?} {old:?} {new:?}");
+    placed
+}
+
+#[test]
+fn each_rung_keeps_what_the_file_has() {
+    assert_eq!(
+        placed("x\r\na\r\ny", "x\na\n", "x\nb\nc\n"),
+        ("x\r\nb\r\nc\r\ny".into(), PlacementStep::LineEndings)
+    );
+    assert_eq!(placed("x\r\ny", "x\ny\n", "x\ny\nz\n"), ("x\r\ny\r\nz".into(), PlacementStep::LineEndings));
+    assert_eq!(
+        placed("x  \na\ny\n", "x\na\ny\n", "x\nb\ny\n"),
+        ("x  \nb\ny\n".into(), PlacementStep::TrailingSpace)
+    );
+    assert_eq!(
+        placed("  if x {\n    a();\n  }\n", "if x {\n  a();\n}\n", "if x {\n  a();\n  b();\n}\n"),
+        ("  if x {\n    a();\n    b();\n  }\n".into(), PlacementStep::Indentation)
+    );
+    assert_eq!(
+        placed("say \u{201c}hi\u{201d}\nold\n", "say \"hi\"\nold\n", "say \"hi\"\nnew\n"),
+        ("say \u{201c}hi\u{201d}\nnew\n".into(), PlacementStep::Punctuation)
+    );
+    // All at once.
+    assert_eq!(
+        placed(
+            "\tsay(\"a\");  \r\n\told();\r\n",
+            "say(\u{201c}a\u{201d});\nold();\n",
+            "say(\u{201c}a\u{201d});\nnew();\n"
+        ),
+        ("\tsay(\"a\");  \r\n\tnew();\r\n".into(), PlacementStep::Punctuation)
+    );
+}
+
+const CONTEXT: &str =
+    "fn first_of_all() {\n    open_the_door();\n    old_line_here();\n    close_the_door();\n}\n";
+
+#[test]
+fn edited_context_is_found_and_edited_lines_are_not() {
+    let new = CONTEXT.replace("old_line_here", "new_line_here");
+    let edited = CONTEXT.replace("open_the_door()", "open_the_door(now)");
+    let file = format!("// head\n{edited}// tail\n");
+    let (result, step) = placed(&file, CONTEXT, &new);
+    assert_eq!((result, step), (file.replace("old_line_here", "new_line_here"), PlacementStep::Partial));
+    let conflict = format!("// head\n{}// tail\n", CONTEXT.replace("old_line_here", "other_line_here"));
+    assert!(matches!(
+        refused(&conflict, Base::Unknown, &[hunk(1, CONTEXT, &new)]),
+        OperationOutcome::NoMatch { nearest: Some(_), .. }
+    ));
+    // A twin that is as near.
+    let twins = format!("{edited}\n{}", CONTEXT.replace("close_the_door()", "close_the_door(now)"));
+    assert!(!matches!(
+        place(&twins, Base::Unknown, &[hunk(1, CONTEXT, &new)]),
+        Ok(Placement::Changed { .. })
+    ));
+}
+
+#[test]
+fn lines_named_above_tell_twins_apart() {
+    let file = "class A:\n    def run(self):\n        pass\n\nclass B:\n    def run(self):\n        pass\n";
+    let within = |names: &[&str]| Hunk {
+        within: names.iter().map(|name| (*name).to_owned()).collect(),
+        old: "        pass\n".into(),
+        new: "        return 1\n".into(),
+        ..Hunk::default()
+    };
+    let (result, _) = text(file, Base::Unknown, &[within(&["class A:", "    def run(self):"])]);
+    assert!(result.starts_with("class A:\n    def run(self):\n        return 1\n\nclass B"));
+    let (result, _) = text(file, Base::Unknown, &[within(&["class B:"])]);
+    assert!(result.ends_with("class B:\n    def run(self):\n        return 1\n"));
+    assert!(matches!(
+        refused(file, Base::Unknown, &[within(&["def run(self):"])]),
+        OperationOutcome::Ambiguous { .. }
+    ));
+    let at_end = Hunk { at_end: true, ..within(&[]) };
+    assert!(
+        text(file, Base::Unknown, &[at_end]).0.ends_with("class B:\n    def run(self):\n        return 1\n")
+    );
+}
+
+fn over(base: &str, file: &str, hunks: &[Hunk]) -> Result<Placement, OperationOutcome> {
+    let (wanted, found) = (Sha256::of(base.as_bytes()), Sha256::of(file.as_bytes()));
+    place(file, Base::Stale { wanted, found, text: Some(BaseText { text: base, untouched: None }) }, hunks)
+}
+
+#[test]
+fn the_base_tells_twins_apart() {
+    let base = "one\na\ntwo\na\nthree\n";
+    let hunks = [hunk(4, "a\n", "b\n")];
+    let Ok(Placement::Changed { text, step, .. }) = over(base, "zero\none\na\nTWO\na\nthree\n", &hunks)
+    else {
+        panic!()
+    };
+    assert_eq!((text.as_str(), step), ("zero\none\na\nTWO\nb\nthree\n", PlacementStep::Provenance));
+    assert_eq!(over(base, "zero\none\na\ntwo\nb\nthree\n", &hunks), Ok(Placement::Landed));
+    for changed in ["one\na\ntwo\nc\nthree\n", "one\na\nthree\n", "one\na\ntwo\na\na\nthree\n"] {
+        assert!(over(base, changed, &hunks).is_err(), "{changed:?}");
+    }
+    // Both sides insert in one place.
+    assert!(over("x\ny\n", "x\ntheirs\ny\n", &[hunk(1, "x\ny\n", "x\nours\ny\n")]).is_err());
 }

@@ -97,6 +97,7 @@ fn dispatching() {
         task_title: "Fix it".into(),
         prompt: "please".into(),
         spec: spec(),
+        denied_paths: vec!["**/.env".into()],
         next_sequence: 3,
         execution_token: "pbx_claims.signature".into(),
     };

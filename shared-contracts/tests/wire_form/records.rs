@@ -49,6 +49,7 @@ fn projects_and_tasks() {
         owner_id: OwnerId::new(AT_MS, 1),
         name: "Patchbay".into(),
         description: String::new(),
+        denied_paths: vec!["**/.env".into()],
         created_at_ms: AT_MS,
         updated_at_ms: AT_MS,
     };
@@ -175,7 +176,7 @@ fn workspaces() {
 #[test]
 fn patches() {
     let base_sha256 = Some(Sha256::of(b"base"));
-    let hunk = Hunk { start_line: 3, old: "a\n".into(), new: "b\n".into() };
+    let hunk = Hunk { start_line: Some(3), old: "a\n".into(), new: "b\n".into(), ..Hunk::default() };
     let operations = vec![
         PatchOperation::Create {
             path: path("new"),
@@ -204,22 +205,29 @@ fn patches() {
         OperationOutcome::StaleBase { wanted: Sha256::of(b"1"), found: Sha256::of(b"2"), hint: hint() },
         OperationOutcome::Ambiguous {
             hunk: 0,
-            candidates: vec![LineRange { first: 1, last: 2 }],
+            candidates: vec![Candidate {
+                lines: LineRange { first: 1, last: 2 },
+                excerpt: "a\n".into(),
+                score_percent: 100,
+            }],
             hint: hint(),
         },
-        OperationOutcome::NoMatch { hunk: 0, hint: hint() },
+        OperationOutcome::NoMatch { hunk: 0, nearest: None, hint: hint() },
         OperationOutcome::MissingFile { hint: hint() },
         OperationOutcome::FileExists { hint: hint() },
         OperationOutcome::NotText { hint: hint() },
         OperationOutcome::TooLarge { hint: hint() },
         OperationOutcome::DeniedPath { why: "through a link".into() },
         OperationOutcome::Overlaps { with: 1, hint: hint() },
-        OperationOutcome::Malformed { what: "not base64".into(), hint: hint() },
+        OperationOutcome::Malformed { line: Some(1), column: None, what: "not base64".into(), hint: hint() },
     ];
     let operations: Vec<OperationReceipt> = (0..)
         .zip(outcomes)
-        .map(|(index, outcome)| OperationReceipt { index, path: path("a"), outcome })
+        .map(|(index, outcome)| OperationReceipt { index, path: "a".into(), outcome })
         .collect();
+    for operation in &operations {
+        assert_eq!(serde_json::to_value(operation).unwrap()["outcome"], operation.outcome.name());
+    }
     let receipt = Receipt {
         patch_batch_id: PatchBatchId::new(AT_MS, 1),
         project_id: ProjectId::new(AT_MS, 1),
@@ -230,6 +238,56 @@ fn patches() {
         applied_at_ms: AT_MS,
     };
     golden("receipt", &receipt);
+}
+
+#[test]
+fn patches_sent_directly() {
+    let base_sha256 = Some(Sha256::of(b"base"));
+    let write =
+        PatchOperation::Write { path: path("a"), base_sha256, content: Content::Text("whole\n".into()) };
+    let batch = PatchBatch { operations: vec![write] };
+    let origin = PatchOrigin {
+        execution_id: Some(ExecutionId::new(AT_MS, 1)),
+        coding_agent: Some("codex".into()),
+        model: Some("a-model".into()),
+        provider: Some("a-provider".into()),
+    };
+    let direct = |format, body, origin| DirectPatch {
+        project_id: ProjectId::new(AT_MS, 1),
+        title: "Fix it".into(),
+        format,
+        body,
+        origin,
+    };
+    let text = PatchBody::Text("*** Begin Patch\n*** Delete File: a\n*** End Patch\n".into());
+    golden(
+        "direct_patches",
+        &[
+            direct(Some(PatchFormat::Codex), text, origin),
+            direct(None, PatchBody::Batch(batch.clone()), PatchOrigin::default()),
+        ],
+    );
+    let outcome = OperationOutcome::Applied {
+        step: PlacementStep::Exact,
+        lines: vec![LineRange { first: 1, last: 1 }],
+    };
+    let operations = vec![OperationReceipt { index: 0, path: "a".into(), outcome }];
+    let files = vec![FileReceipt {
+        path: path("a"),
+        sha256_before: base_sha256,
+        sha256_after: Some(Sha256::of(b"after")),
+    }];
+    let receipt = TreeReceipt {
+        id: Some(PatchBatchId::new(AT_MS, 1)),
+        format: Some(PatchFormat::UnifiedDiff),
+        notes: vec!["line 1: text around the patch was skipped".into()],
+        operations,
+        files,
+        applied_at_ms: AT_MS,
+        reverts: Some(PatchBatchId::new(AT_MS, 2)),
+        inverse: Some(batch),
+    };
+    golden("tree_receipt", &receipt);
 }
 
 #[test]

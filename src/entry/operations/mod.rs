@@ -17,6 +17,8 @@ use accounts::*;
 use artifacts::*;
 use container_agents::*;
 use executions::*;
+pub use owned::reader;
+pub use patches::wanted;
 use patches::*;
 use projects::*;
 use workspaces::*;
@@ -40,7 +42,8 @@ pub const OPERATIONS: &[(&str, Operation)] = operations! {
     list_executions create_execution get_execution stop_execution retry_execution
     list_events stream_events watch_events search_events append_events
     list_artifacts upload_artifact get_artifact download_artifact delete_artifact
-    list_patches propose_patch propose_execution_patch apply_patches get_patch reject_patch
+    list_patches propose_patch propose_execution_patch apply_patches check_patches get_patch get_receipt
+    list_conflicts revert_patch reject_patch
     list_container_agents connect_container_agent get_container_agent drain_container_agent
 };
 
@@ -54,6 +57,6 @@ async fn ready(call: Call) -> Outcome<Response> {
     Ok(Response::ok("ready")?)
 }
 
-fn text(value: &impl serde::Serialize) -> Outcome<String> {
+pub fn text(value: &impl serde::Serialize) -> Outcome<String> {
     serde_json::to_string(value).map_err(|error| Failure::internal("writing an answer", error))
 }

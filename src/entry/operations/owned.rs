@@ -5,6 +5,7 @@ use shared_contracts::problem::ProblemKind;
 
 use crate::accounts::Account;
 use crate::accounts::execution_token::Claims;
+use crate::bindings::Bindings;
 use crate::entry::call::Call;
 use crate::entry::caller::Caller;
 use crate::platform::failure::{Failure, Outcome};
@@ -57,16 +58,20 @@ pub async fn execution_id(call: &Call) -> Outcome<ExecutionId> {
     if in_project && in_task { Ok(id) } else { Err(Failure::not_found("execution", id)) }
 }
 
-/// A project of the caller's, or of the execution whose token it is, for as long as its lease stands.
+/// Whose things the caller may read, and of an execution, for as long as its lease stands, only its project's.
+pub async fn reader(bindings: &Bindings, caller: &Caller) -> Outcome<(OwnerId, Option<ProjectId>)> {
+    let Caller::Execution(claims) = caller else { return Ok((caller.owner_id()?, None)) };
+    executions::require_held(&bindings.db, claims.lease).await?;
+    Ok((claims.owner_id, Some(claims.project_id)))
+}
+
+/// A project of the caller's, or of the execution whose token it is.
 pub async fn readable_project(call: &Call) -> Outcome<ProjectId> {
     let id: ProjectId = call.parameter("project_id")?;
-    match &call.caller {
-        Caller::Execution(claims) if claims.project_id == id => {
-            executions::require_held(&call.bindings.db, claims.lease).await.map(|()| id)
-        }
-        Caller::Account(account) => {
-            projects::require(&call.bindings.db, account.owner_id, id).await.map(|()| id)
-        }
-        _ => Err(Failure::not_found("project", id)),
+    let (owner_id, within) = reader(&call.bindings, &call.caller).await?;
+    match within {
+        Some(within) if within == id => Ok(id),
+        Some(_) => Err(Failure::not_found("project", id)),
+        None => projects::require(&call.bindings.db, owner_id, id).await.map(|()| id),
     }
 }

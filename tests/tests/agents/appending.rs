@@ -65,7 +65,7 @@ async fn propose(client: &Client, job: &Job) -> Result<PatchSummary, ClientError
     let project = acceptance::Project { client: client.clone(), id: job.project };
     let id = PatchBatchId::new(acceptance::now_ms(), xtask::random::id_bits().unwrap());
     let proposal = ProposePatch { id: Some(id), ..project.batch(vec![create("late.txt", "late\n")]) };
-    client.propose_execution_patch(job.id, &proposal).await
+    client.propose_execution_patch(job.id, &proposal).await.map(|proposed| proposed.summary)
 }
 
 fn lines(first: u64, last: u64) -> Vec<shared_contracts::events::EventBody> {

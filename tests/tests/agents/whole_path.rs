@@ -74,6 +74,7 @@ fn told(operation: &PatchOperation) -> String {
         PatchOperation::Delete { path, .. } => format!("delete {path}"),
         PatchOperation::Rename { from, to, .. } => format!("rename {from} {to}"),
         PatchOperation::SetMode { path, mode } => format!("mode {path} {}", mode.as_str()),
+        other => format!("{other:?}"),
     }
 }
 

@@ -81,7 +81,8 @@ fn bring_back(full: &Full) {
     let spec = serde_json::to_string(&execution.spec).unwrap();
     plane()
         .sql(&format!(
-            "INSERT INTO projects VALUES ('{project}', '{owner}', 'back', '', 1, 1);
+            "INSERT INTO projects (id, owner_id, name, description, created_at_ms, updated_at_ms)
+             VALUES ('{project}', '{owner}', 'back', '', 1, 1);
              INSERT INTO tasks VALUES ('{task}', '{project}', 'back', '', 5, 'todo', NULL, NULL, 1, 1);
              INSERT INTO executions (id, project_id, task_id, owner_id, state, priority, spec, sandbox_tier,
                created_at_ms, changed_at_ms, ended_at_ms)

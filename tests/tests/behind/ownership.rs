@@ -24,6 +24,7 @@ async fn everything() -> Everything {
     let client = &project.client;
     let (task, execution) = project.queued().await;
     let patch = project.propose(vec![create("new", "text\n")]).await;
+    client.apply_patches(patch.id).await.unwrap();
     let scopes = vec![shared_contracts::accounts::Scope::Read];
     let input =
         shared_contracts::accounts::CreateAccessToken { name: "t".into(), scopes, lifetime_seconds: None };
@@ -65,7 +66,7 @@ async fn everything() -> Everything {
         ("FetchBlobs", json!({"sha256": [sha256]})),
         ("CreateExecution", serde_json::to_value(acceptance::command(&["true"])).unwrap()),
         ("ProposePatch", proposal),
-        ("ApplyPatches", json!({"patch_batch_id": patch.id})),
+        ("PatchRequest", json!({"patch_batch_id": patch.id})),
         ("RejectPatch", json!({"reason": "mine now"})),
     ]);
     Everything { parameters, bodies }
@@ -96,7 +97,7 @@ impl Everything {
 /// Routes that name something, in their path or their body.
 fn naming() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(|route| {
-        let by_body = matches!(route.request, Body::Json("ProposePatch" | "ApplyPatches"));
+        let by_body = matches!(route.request, Body::Json("ProposePatch" | "PatchRequest"));
         (route.path.contains('{') || by_body) && route.access != Access::Execution
     })
 }

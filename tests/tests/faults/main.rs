@@ -5,4 +5,5 @@
 mod full_disks;
 mod lost_machines;
 mod nothing_left;
+mod patches;
 mod worker_restarts;

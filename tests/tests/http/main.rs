@@ -10,5 +10,6 @@ mod imports;
 mod patches;
 mod projects;
 mod requests;
+mod rpc;
 mod tasks;
 mod workspaces;

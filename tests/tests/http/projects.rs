@@ -14,7 +14,7 @@ async fn a_project_is_what_was_said_and_changes_only_where_told() {
     let made = client.create_project(&input).await.unwrap();
     assert_eq!((&made.name, &made.description), (&input.name, &input.description));
     assert_eq!(client.get_project(made.id).await.unwrap(), made);
-    let change = UpdateProject { name: Some("other".into()), description: None };
+    let change = UpdateProject { name: Some("other".into()), ..UpdateProject::default() };
     let changed = client.update_project(made.id, &change).await.unwrap();
     assert_eq!((changed.name.as_str(), &changed.description), ("other", &input.description));
     assert!(changed.updated_at_ms >= made.updated_at_ms);

@@ -1,8 +1,8 @@
 // The built Worker in workerd, without wrangler's proxy in front: what the bench measures.
 //
 // Arguments: the repository, the state folder (where wrangler put D1), the file of variables, the port, then one
-// JSON object: `build` (the Worker's folder), `counts` (count written rows, see rows.mjs), `inspector_port` (for a
-// profiler, or null).
+// JSON object: `build` (the Worker's folder), `counts` (count written rows, see rows.mjs), `applier_port` (where
+// applier.mjs serves, or null), `inspector_port` (for a profiler, or null).
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -23,13 +23,16 @@ const variables = Object.fromEntries(
 );
 const sqlite = new Set(config.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []));
 
+const module = (name) => ({ type: "ESModule", path: name, contents: readFileSync(join(import.meta.dirname, name), "utf8") });
 const wasm = { type: "CompiledWasm", path: "index_bg.wasm", contents: readFileSync(join(options.build, "index_bg.wasm")) };
 const worker = { type: "ESModule", path: "index.js", contents: readFileSync(join(options.build, "index.js"), "utf8") };
-const counting = { type: "ESModule", path: "rows.mjs", contents: readFileSync(join(import.meta.dirname, "rows.mjs"), "utf8") };
 // The first module is the entry.
-const modules = options.counts ? [counting, worker, wasm] : [worker, wasm];
+const modules = options.counts ? [module("rows.mjs"), worker, wasm] : [worker, wasm];
 
-const v4 = {
+// A socket of the Worker's own: miniflare's entry, which routes and rewrites, is not in the way.
+const listening = (port) => [{ host: "127.0.0.1", port: Number(port) }];
+
+const patchbay = {
   name: config.name,
   modules,
   compatibilityDate: config.compatibility_date,
@@ -43,8 +46,18 @@ const v4 = {
       { className, useSQLite: sqlite.has(className) },
     ]),
   ),
-  // A socket of the Worker's own: miniflare's entry, which routes and rewrites, is not in the way.
-  unsafeDirectSockets: [{ host: "127.0.0.1", port: Number(port) }],
+  unsafeDirectSockets: listening(port),
+};
+
+const applier = {
+  name: "applier",
+  modules: [module("applier.mjs")],
+  compatibilityDate: config.compatibility_date,
+  unsafeDirectSockets: listening(options.applier_port),
+};
+
+const v4 = {
+  workers: options.applier_port ? [patchbay, applier] : [patchbay],
   host: "127.0.0.1",
   port: 0,
   cf: false,

@@ -4,12 +4,14 @@
 //! in workerd without wrangler's proxy, which alone would be the slowest part; writers and watchers are this process,
 //! so that one clock times both ends; where the sandbox matters, the real container agent runs.
 
+mod engine;
 mod fan_out;
 mod histogram;
 mod import;
 mod late_join;
 mod load;
 mod output_line;
+mod patches;
 mod rows_written;
 mod sandbox_start;
 mod scripted_agent;
@@ -28,7 +30,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use self::stage::{Stage, WorkerOptions};
-use self::table::Row;
+use self::table::{Bar, Row};
 use crate::process::{run as run_to_end, stop_signal};
 use crate::setup::Extent;
 use crate::{build, layout, setup, terminal};
@@ -38,7 +40,9 @@ const WASM_GZIP_KB_MAX: f64 = 700.0;
 /// Of this workspace's `Cargo.toml`.
 const PROFILE: &str = "bench-client";
 const LOG_LINES_SHOWN: usize = 20;
-const ROWS: std::ops::RangeInclusive<u32> = 1..=8;
+const ROWS: std::ops::RangeInclusive<u32> = 1..=14;
+/// Of the engine alone: neither the Worker nor workerd is needed.
+const WITHOUT_PLANE: [u32; 4] = [9, 10, 11, 14];
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -52,6 +56,12 @@ pub struct Options {
     pub inspector_port: Option<u16>,
 }
 
+impl Options {
+    fn rows(&self) -> impl Iterator<Item = u32> {
+        ROWS.filter(|row| self.only.is_empty() || self.only.contains(row))
+    }
+}
+
 pub fn run(options: Options) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|row| !ROWS.contains(row)) {
         bail!("there is no row {unknown}; rows are {} to {}", ROWS.start(), ROWS.end());
@@ -59,7 +69,7 @@ pub fn run(options: Options) -> Result<()> {
     if cfg!(debug_assertions) && !options.quick {
         return run_optimized();
     }
-    if options.worker.is_none() {
+    if options.worker.is_none() && options.rows().any(|row| !WITHOUT_PLANE.contains(&row)) {
         setup::everything(Extent::Running)?;
         terminal::heading("Build");
         build::worker()?;
@@ -95,14 +105,24 @@ async fn measure(options: &Options) -> Result<()> {
         Some(folder) => std::path::absolute(folder).context("cannot find the Worker's folder")?,
         None => build::wasm().parent().context("the Worker's module has no folder")?.to_owned(),
     };
-    let worker = WorkerOptions { build: folder, counts: false, inspector_port: options.inspector_port };
+    let worker = WorkerOptions {
+        build: folder,
+        counts: false,
+        applies: false,
+        inspector_port: options.inspector_port,
+    };
     let mut rows = Vec::new();
     let mut stage = None;
-    for row in ROWS.filter(|row| options.only.is_empty() || options.only.contains(row)) {
+    let mut is_engine_measured = false;
+    for row in options.rows() {
         terminal::line(&format!("  … row {row}, {}", terminal::seconds(started.elapsed())));
         let measured = match row {
             5 => counted(&worker).await,
             6 => size(&worker).map(|row| vec![row]),
+            row if WITHOUT_PLANE.contains(&row) => patches::rows(row),
+            // One run measures both.
+            12 | 13 if std::mem::replace(&mut is_engine_measured, true) => continue,
+            12 | 13 => in_workerd(&worker, options.quick).await,
             row => {
                 if stage.is_none() {
                     stage = Some(Stage::start(&worker).await?);
@@ -117,7 +137,7 @@ async fn measure(options: &Options) -> Result<()> {
             Ok(measured) => rows.extend(measured),
             // The other rows are still worth having.
             Err(error) => {
-                rows.push(Row::new(format!("{row}  failed"), "—").note(format!("{error:#}")));
+                rows.push(Row::new(format!("{row:<2} failed"), "—").note(format!("{error:#}")));
                 if let Some(stage) = stage.take() {
                     terminal::notice(&format!(
                         "the plane said last:\n{}",
@@ -156,8 +176,17 @@ async fn counted(worker: &WorkerOptions) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// A plane of its own, with a Worker of JavaScript in the same workerd.
+async fn in_workerd(worker: &WorkerOptions, quick: bool) -> Result<Vec<Row>> {
+    let worker = WorkerOptions { applies: true, inspector_port: None, ..worker.clone() };
+    let stage = Stage::start(&worker).await?;
+    let rows = engine::rows(&stage, if quick { 3 } else { 21 }).await?;
+    stage.plane.stop().await?;
+    Ok(rows)
+}
+
 fn size(worker: &WorkerOptions) -> Result<Row> {
     let kb = build::gzip_bytes(&worker.build.join("index_bg.wasm"))? as f64 / 1_000.0;
     let row = Row::new("6  WASM size, gzipped", format!("{kb:.0} KB"));
-    Ok(row.peer(format!("bar {WASM_GZIP_KB_MAX:.0} KB"), WASM_GZIP_KB_MAX / kb))
+    Ok(row.peer(format!("{WASM_GZIP_KB_MAX:.0} KB"), WASM_GZIP_KB_MAX / kb).bar(Bar::AtLeast(1.0)))
 }

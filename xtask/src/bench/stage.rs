@@ -20,7 +20,7 @@ use super::stamps::Stamps;
 use super::writer::Writer;
 use crate::client::Client;
 use crate::layout;
-use crate::plane::{Agent, AgentOptions, Plane, PlaneOptions, Script};
+use crate::plane::{Agent, AgentOptions, Plane, PlaneOptions, Script, free_port};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 const ENDED_WITHIN: Duration = Duration::from_secs(90);
@@ -31,6 +31,8 @@ pub struct Stage {
     pub client: Client,
     pub project: ProjectId,
     pub worker_pid: u32,
+    /// The Worker of JavaScript beside ours, where the options ask for it.
+    pub applier: Option<Client>,
 }
 
 /// How the Worker is run.
@@ -40,14 +42,18 @@ pub struct WorkerOptions {
     pub build: PathBuf,
     /// Count written rows, at some cost in speed.
     pub counts: bool,
+    /// Run applier.mjs in the same workerd.
+    pub applies: bool,
     pub inspector_port: Option<u16>,
 }
 
 impl Stage {
     pub async fn start(options: &WorkerOptions) -> Result<Self> {
+        let applier_port = options.applies.then(free_port).transpose()?;
         let arguments = serde_json::json!({
             "build": options.build,
             "counts": options.counts,
+            "applier_port": applier_port,
             "inspector_port": options.inspector_port,
         });
         let mut plane_options = PlaneOptions::scratch("bench");
@@ -62,7 +68,9 @@ impl Stage {
         let project = CreateProject { name: "bench".into(), description: String::new() };
         let project = client.create_project(&project).await;
         let project = project.with_context(|| format!("the plane said last:\n{}", plane.log_tail(20)))?.id;
-        Ok(Self { plane, client, project, worker_pid })
+        let applier =
+            applier_port.map(|port| Client::new(&format!("http://127.0.0.1:{port}"), "").without_token());
+        Ok(Self { plane, client, project, worker_pid, applier })
     }
 
     pub fn meter(&self) -> Meter {

@@ -7,25 +7,39 @@ use crate::layout;
 use crate::process::text_of;
 use crate::terminal::{self, Tone, tone};
 
-/// One figure. `peer` is what it is compared with; `ratio` is how many times better the figure is.
+/// One figure. `peer` is what it is compared with; `ratio` is how many times better the figure is, unless its bar is an
+/// upper one: then it is how many times worse.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub what: String,
     pub figure: String,
     pub peer: String,
-    pub ratio: String,
+    pub ratio: Option<f64>,
+    pub bar: Option<Bar>,
     pub note: String,
+}
+
+/// What the ratio should reach, or stay below.
+#[derive(Debug, Clone, Copy)]
+pub enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
 }
 
 impl Row {
     pub fn new(what: impl Into<String>, figure: impl Into<String>) -> Self {
-        let (peer, ratio, note) = (String::new(), String::new(), String::new());
-        Self { what: what.into(), figure: figure.into(), peer, ratio, note }
+        let (peer, note) = (String::new(), String::new());
+        Self { what: what.into(), figure: figure.into(), peer, ratio: None, bar: None, note }
     }
 
     pub fn peer(mut self, peer: impl Into<String>, ratio: f64) -> Self {
         self.peer = peer.into();
-        self.ratio = times(ratio);
+        self.ratio = Some(ratio);
+        self
+    }
+
+    pub fn bar(mut self, bar: Bar) -> Self {
+        self.bar = Some(bar);
         self
     }
 
@@ -38,6 +52,20 @@ impl Row {
     pub fn note(mut self, note: impl std::fmt::Display) -> Self {
         self.note = note.to_string();
         self
+    }
+
+    fn ratio_text(&self) -> String {
+        self.ratio.map(times).unwrap_or_default()
+    }
+
+    /// `5.0× reached`, `≤ 12× missed`
+    fn bar_text(&self) -> String {
+        let (Some(bar), Some(ratio)) = (self.bar, self.ratio) else { return String::new() };
+        let (bar, is_reached) = match bar {
+            Bar::AtLeast(bar) => (times(bar), ratio >= bar),
+            Bar::AtMost(bar) => (format!("≤ {}", times(bar)), ratio <= bar),
+        };
+        format!("{bar} {}", if is_reached { "reached" } else { "missed" })
     }
 }
 
@@ -100,26 +128,28 @@ fn field(file: &str, name: &str) -> String {
 }
 
 pub fn print(rows: &[Row]) {
-    let width = |of: fn(&Row) -> &str, heading: &str| {
+    let width = |of: fn(&Row) -> String, heading: &str| {
         rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).max(heading.len())
     };
-    let what = width(|row| &row.what, "what");
-    let figure = width(|row| &row.figure, "figure");
-    let peer = width(|row| &row.peer, "beside it");
-    let ratio = width(|row| &row.ratio, "ratio");
+    let what = width(|row| row.what.clone(), "what");
+    let figure = width(|row| row.figure.clone(), "figure");
+    let peer = width(|row| row.peer.clone(), "beside it");
+    let ratio = width(Row::ratio_text, "ratio");
+    let bar = width(Row::bar_text, "bar");
     let head = format!(
-        "  {:<what$}  {:<figure$}  {:<peer$}  {:>ratio$}  note",
-        "what", "figure", "beside it", "ratio"
+        "  {:<what$}  {:<figure$}  {:<peer$}  {:>ratio$}  {:<bar$}  note",
+        "what", "figure", "beside it", "ratio", "bar"
     );
     terminal::line(&format!("\n{}", tone(Tone::Strong, &head)));
     for row in rows {
         let (figure_text, note) = (format!("{:<figure$}", row.figure), tone(Tone::Faint, &row.note));
         terminal::line(&format!(
-            "  {:<what$}  {}  {:<peer$}  {:>ratio$}  {note}",
+            "  {:<what$}  {}  {:<peer$}  {:>ratio$}  {:<bar$}  {note}",
             row.what,
             tone(Tone::Good, &figure_text),
             row.peer,
-            row.ratio
+            row.ratio_text(),
+            row.bar_text()
         ));
     }
 }
@@ -135,5 +165,14 @@ mod tests {
         assert_eq!(ms(Duration::from_micros(953)), "0.95 ms");
         assert_eq!(ms(Duration::from_millis(512)), "512 ms");
         assert_eq!(times(1.0), "1.0×");
+    }
+
+    #[test]
+    fn a_row_says_whether_its_bar_is_reached() {
+        let row = |ratio, bar| Row::new("what", "figure").peer("peer", ratio).bar(bar).bar_text();
+        assert_eq!(row(5.0, Bar::AtLeast(5.0)), "5.0× reached");
+        assert_eq!(row(999.0, Bar::AtLeast(1_000.0)), "1,000× missed");
+        assert_eq!(row(12.1, Bar::AtMost(12.0)), "≤ 12× missed");
+        assert_eq!(Row::new("what", "figure").beside("not measured").bar(Bar::AtLeast(2.0)).bar_text(), "");
     }
 }

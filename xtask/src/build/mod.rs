@@ -1,4 +1,4 @@
-//! Builds what runs: the Worker's WASM and the container agent. Neither is built again for unchanged inputs.
+//! Builds what runs: the Worker's WASM, the container agent, patchctl. None is built again for unchanged inputs.
 
 mod inputs;
 
@@ -88,31 +88,45 @@ fn shrink() -> Result<()> {
 
 /// Builds the container agent for this machine and says where it is.
 pub fn agent() -> Result<PathBuf> {
-    let started = Instant::now();
-    let mut cargo = Command::new("cargo");
-    setup::outside_cargo(&mut cargo);
-    cargo
-        .args(["build", "--release", "--locked", "--package", "container-agent"])
-        .current_dir(layout::repository())
-        .env("CARGO_TARGET_DIR", layout::native_target());
-    run("building the container agent", &mut cargo)?;
-    let path = agent_path();
-    if !path.exists() {
-        bail!(
-            "cargo succeeded and left no {}; does container-agent still build `patchbay-agent`?",
-            path.display()
-        );
-    }
-    terminal::found("container agent", "ready", Some(started.elapsed()));
-    Ok(path)
+    native("container agent", "container-agent", agent_path())
 }
 
 /// Where [`agent`] puts it; `PATCHBAY_AGENT_BIN` names another one.
 pub fn agent_path() -> PathBuf {
-    if let Some(path) = std::env::var_os("PATCHBAY_AGENT_BIN").filter(|path| !path.is_empty()) {
-        return PathBuf::from(path);
+    native_path("PATCHBAY_AGENT_BIN", "patchbay-agent")
+}
+
+/// Builds patchctl for this machine and says where it is.
+pub fn patchctl() -> Result<PathBuf> {
+    native("patchctl", "patchctl", patchctl_path())
+}
+
+/// Where [`patchctl`] puts it; `PATCHCTL_BIN` names another one.
+pub fn patchctl_path() -> PathBuf {
+    native_path("PATCHCTL_BIN", "patchctl")
+}
+
+fn native(name: &str, package: &str, path: PathBuf) -> Result<PathBuf> {
+    let started = Instant::now();
+    let mut cargo = Command::new("cargo");
+    setup::outside_cargo(&mut cargo);
+    cargo
+        .args(["build", "--release", "--locked", "--package", package])
+        .current_dir(layout::repository())
+        .env("CARGO_TARGET_DIR", layout::native_target());
+    run(&format!("building {package}"), &mut cargo)?;
+    if !path.exists() {
+        bail!("cargo succeeded and left no {}; does {package} still build it?", path.display());
     }
-    layout::native_target().join("release").join("patchbay-agent")
+    terminal::found(name, "ready", Some(started.elapsed()));
+    Ok(path)
+}
+
+fn native_path(variable: &str, binary: &str) -> PathBuf {
+    match std::env::var_os(variable).filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => layout::native_target().join("release").join(binary),
+    }
 }
 
 /// The Worker's module.

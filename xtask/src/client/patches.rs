@@ -2,7 +2,8 @@
 
 use shared_contracts::ids::{ExecutionId, PatchBatchId, ProjectId};
 use shared_contracts::page::{Page, PageQuery};
-use shared_contracts::patches::{ApplyPatches, Patch, PatchSummary, ProposePatch, Receipt, RejectPatch};
+use shared_contracts::patches::{KeptReceipt, PatchCheck, PatchConflict, PatchRequest, ProposedPatch};
+use shared_contracts::patches::{Patch, PatchSummary, ProposePatch, Receipt, RejectPatch};
 
 use super::{Client, ClientError};
 
@@ -16,6 +17,14 @@ impl Client {
     }
 
     pub async fn propose_patch(&self, input: &ProposePatch) -> Result<PatchSummary, ClientError> {
+        self.propose_patch_with_conflicts(input).await.map(|proposed| proposed.summary)
+    }
+
+    /// With what else changes the same lines, and why it would not fit now.
+    pub async fn propose_patch_with_conflicts(
+        &self,
+        input: &ProposePatch,
+    ) -> Result<ProposedPatch, ClientError> {
         self.post("/api/patches").json(input).typed().await
     }
 
@@ -24,7 +33,7 @@ impl Client {
         &self,
         execution: ExecutionId,
         input: &ProposePatch,
-    ) -> Result<PatchSummary, ClientError> {
+    ) -> Result<ProposedPatch, ClientError> {
         self.post(format!("/api/sandbox/executions/{execution}/patches")).json(input).typed().await
     }
 
@@ -33,8 +42,28 @@ impl Client {
     }
 
     pub async fn apply_patches(&self, patch_batch: PatchBatchId) -> Result<Receipt, ClientError> {
-        let input = ApplyPatches { patch_batch_id: patch_batch };
-        self.post("/api/patches/apply").json(&input).typed().await
+        self.apply_patch(&PatchRequest::proposed(patch_batch)).await.map(|kept| kept.receipt)
+    }
+
+    /// Proposed or sent along.
+    pub async fn apply_patch(&self, input: &PatchRequest) -> Result<KeptReceipt, ClientError> {
+        self.post("/api/patches/apply").json(input).typed().await
+    }
+
+    pub async fn check_patches(&self, input: &PatchRequest) -> Result<PatchCheck, ClientError> {
+        self.post("/api/patches/check").json(input).typed().await
+    }
+
+    pub async fn get_receipt(&self, patch_batch: PatchBatchId) -> Result<KeptReceipt, ClientError> {
+        self.get(format!("/api/patches/{patch_batch}/receipt")).typed().await
+    }
+
+    pub async fn list_conflicts(&self, patch_batch: PatchBatchId) -> Result<Vec<PatchConflict>, ClientError> {
+        self.get(format!("/api/patches/{patch_batch}/conflicts")).typed().await
+    }
+
+    pub async fn revert_patch(&self, patch_batch: PatchBatchId) -> Result<KeptReceipt, ClientError> {
+        self.post(format!("/api/patches/{patch_batch}/revert")).typed().await
     }
 
     pub async fn reject_patch(

@@ -37,6 +37,7 @@ fn text(event: &Event) -> Option<String> {
         EventBody::Patch { operations, summary, .. } => {
             said("patch proposed", &format!("{operations} operations, {summary}"))
         }
+        EventBody::PatchEvent(happening) => said("patch", &happening.summary),
         EventBody::Artifact { path, size_bytes, .. } => {
             said("artifact", &format!("{path}, {}", terminal::bytes(*size_bytes)))
         }

@@ -35,7 +35,6 @@ macro_rules! types {
 /// A `$ref` to the type of this name.
 pub fn reference(generator: &mut SchemaGenerator, name: &str) -> Result<Value> {
     let schema = types! { generator, name;
-        "ApplyPatches" patches::ApplyPatches,
         "Artifact" artifacts::Artifact,
         "ContainerAgent" container_agents::ContainerAgent,
         "CreateAccessToken" accounts::CreateAccessToken,
@@ -49,14 +48,18 @@ pub fn reference(generator: &mut SchemaGenerator, name: &str) -> Result<Value> {
         "Execution" executions::Execution,
         "FetchBlobs" workspaces::FetchBlobs,
         "ImportReceipt" workspaces::ImportReceipt,
+        "KeptReceipt" patches::KeptReceipt,
         "ManifestEntry" workspaces::ManifestEntry,
         "PageQuery" PageQuery,
         "Patch" patches::Patch,
+        "PatchCheck" patches::PatchCheck,
+        "PatchConflicts" Vec<patches::PatchConflict>,
+        "PatchRequest" patches::PatchRequest,
         "PatchSummary" patches::PatchSummary,
         "Problem" problem::Problem,
         "Project" projects::Project,
+        "ProposedPatch" patches::ProposedPatch,
         "ProposePatch" patches::ProposePatch,
-        "Receipt" patches::Receipt,
         "RejectPatch" patches::RejectPatch,
         "Revision" workspaces::Revision,
         "RevisionQuery" workspaces::RevisionQuery,

@@ -16,6 +16,7 @@ pub use agent::{Agent, AgentOptions};
 pub use bootstrap::{Owner, Secrets};
 use state_folder::StateFolder;
 use wrangler::Wrangler;
+pub use wrangler::free_port;
 
 use crate::client::Client;
 
@@ -84,6 +85,16 @@ pub struct Plane {
     folder: StateFolder,
 }
 
+/// Another Worker that runs beside a plane. Dropping it stops it.
+#[derive(Debug)]
+pub struct Neighbour(Wrangler);
+
+impl Neighbour {
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+}
+
 impl Plane {
     /// Migrates D1, makes owners and tokens where there are none, starts the Worker, waits until it is ready.
     /// The Worker must be built ([`crate::build::worker`]).
@@ -99,6 +110,13 @@ impl Plane {
         folder.write_vars(&secrets, &options.vars)?;
         wrangler.start().await?;
         Ok(Self { wrangler, secrets, folder })
+    }
+
+    /// Starts another Worker by its wrangler.toml; its service bindings may name `patchbay`.
+    pub async fn beside(&self, config: &Path) -> Result<Neighbour> {
+        let mut wrangler = self.wrangler.beside(config)?;
+        wrangler.start().await?;
+        Ok(Neighbour(wrangler))
     }
 
     /// `http://127.0.0.1:PORT`

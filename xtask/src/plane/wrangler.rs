@@ -26,6 +26,8 @@ pub struct Wrangler {
     port: u16,
     log_level: &'static str,
     script: Option<Script>,
+    /// Of another Worker than ours.
+    config: Option<PathBuf>,
     group: Option<Group>,
 }
 
@@ -40,7 +42,14 @@ impl Wrangler {
         if !build::wasm().exists() {
             bail!("the Worker is not built; run `cargo xtask build`");
         }
-        Ok(Self { folder: folder.to_owned(), port, log_level, script, group: None })
+        Ok(Self { folder: folder.to_owned(), port, log_level, script, config: None, group: None })
+    }
+
+    /// Another Worker, whose service bindings find this one. It answers `GET /ready` when it is.
+    pub fn beside(&self, config: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let (folder, config) = (self.folder.clone(), Some(config.to_owned()));
+        Ok(Self { folder, port, log_level: self.log_level, script: None, config, group: None })
     }
 
     pub fn url(&self) -> String {
@@ -92,9 +101,11 @@ impl Wrangler {
         let mut command = self.command(&["dev", "--test-scheduled", "--ip", "127.0.0.1"]);
         command
             .args(["--port", &port, "--inspector-port", &inspector_port, "--log-level", self.log_level])
-            .arg("--show-interactive-dev-session=false")
-            .arg("--env-file")
-            .arg(vars_file(&self.folder));
+            .arg("--show-interactive-dev-session=false");
+        match &self.config {
+            Some(config) => command.arg("--config").arg(config),
+            None => command.arg("--env-file").arg(vars_file(&self.folder)),
+        };
         Ok(command)
     }
 

@@ -8,13 +8,15 @@ mod helpers;
 mod npm;
 mod toolchain;
 
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
 pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
 
+use crate::process::text_of;
 use crate::terminal;
 
 /// What the things are wanted for.
@@ -39,7 +41,24 @@ pub fn everything(extent: Extent) -> Result<()> {
     WORKER_BUILD.ensure()?;
     if extent == Extent::Everything {
         CARGO_DENY.ensure()?;
+        ensure_cpp()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
     Ok(())
+}
+
+/// libFuzzer, which the fuzz targets are linked with, is C++.
+fn ensure_cpp() -> Result<()> {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    if let Ok(version) = text_of(Command::new(&compiler).arg("--version")) {
+        terminal::found("C++ compiler", version.lines().next().unwrap_or_default(), None);
+        return Ok(());
+    }
+    if !debian::has_apt() {
+        bail!(
+            "`{}` is missing, which libFuzzer is compiled with; install a C++ compiler",
+            compiler.display()
+        );
+    }
+    debian::install(&["g++"])
 }

@@ -1,0 +1,359 @@
+//! What becomes of a hunk, given where its `old` and its `new` stand: one place, landed, or the reason why neither.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use shared_contracts::patches::{Hunk, OperationOutcome};
+
+use super::form::Form;
+use super::refusal::{ambiguous, no_match};
+use super::seat::{Seat, intersect};
+use crate::hints;
+use crate::hunks::HunkLines;
+use crate::lines::{Lines, is_telling};
+use crate::ordered::set;
+
+/// Where lines stand, in the strictest form in which they stand anywhere.
+pub(crate) struct Found {
+    pub(crate) form: Form,
+    pub(crate) places: Vec<usize>,
+}
+
+pub(crate) enum Verdict<'hunk> {
+    Seated(Seat<'hunk>),
+    /// Nothing of `old` is there, and `new` alone is too little to show that the hunk has landed, unless its neighbours
+    /// have.
+    Doubtful {
+        new: Found,
+        refusal: OperationOutcome,
+        /// It has landed at one of several places, in any case.
+        somewhere: Option<Seat<'hunk>>,
+    },
+    Refused(OperationOutcome),
+    Nowhere,
+}
+
+/// `numbered` is the line that the patch names.
+pub(crate) fn decide<'hunk>(
+    file: &Lines<'_>,
+    index: usize,
+    hunk: &HunkLines<'hunk>,
+    numbered: Option<usize>,
+    old: Option<Found>,
+    new: Option<Found>,
+) -> Verdict<'hunk> {
+    let with_old = |old: &Found, new: &[usize]| with_old(file, index, hunk, numbered, old, new);
+    match (old, new) {
+        (None, None) => Verdict::Nowhere,
+        (None, Some(new)) => without_old(file, index, hunk, new),
+        (Some(old), None) => with_old(&old, &[]),
+        // What stands in a stricter form counts for more: the file is written like the hunk.
+        (Some(old), Some(new)) if new.form < old.form => match new.places.as_slice() {
+            [at] if !old.places.iter().all(|old_at| overlaps(hunk, *old_at, *at)) => {
+                let places = [*at, old.places.first().copied().unwrap_or(*at)];
+                Verdict::Refused(ambiguous(file, index, &hunk.old, &places, hints::landed_or_not(index)))
+            }
+            [at] if !hunk.only_deletes() && shows_landing(file, hunk, *at) => {
+                Verdict::Seated(Seat::landed(index, hunk, *at, new.form))
+            }
+            [at] if shows_landing(file, hunk, *at) => {
+                let places = [*at, old.places.first().copied().unwrap_or(*at)];
+                Verdict::Refused(ambiguous(file, index, &hunk.old, &places, hints::landed_or_not(index)))
+            }
+            _ => with_old(&old, &new.places),
+        },
+        (Some(old), Some(new)) if new.form == old.form => with_old(&old, &new.places),
+        (Some(old), Some(_)) => with_old(&old, &[]),
+    }
+}
+
+/// Without `old` lines only the ends of the file are places.
+pub(super) fn insertion<'hunk>(
+    file: &Lines<'_>,
+    index: usize,
+    hunk: &Hunk,
+    lines: &HunkLines<'hunk>,
+) -> Verdict<'hunk> {
+    let at_end = file.len();
+    if file.is_empty() {
+        return Verdict::Seated(Seat::exact(index, lines, 0));
+    }
+    if !hunk.at_end {
+        return Verdict::Refused(no_match(index, None, hints::insertion_without_place(index)));
+    }
+    match at_end.checked_sub(lines.new.len()) {
+        Some(at) if same_lines(file, at, &lines.new) => {
+            Verdict::Seated(Seat::landed(index, lines, at, Form::Trailing))
+        }
+        _ => Seat::appended(index, lines, file).map_or(Verdict::Nowhere, Verdict::Seated),
+    }
+}
+
+fn same_lines(file: &Lines<'_>, at: usize, lines: &Lines<'_>) -> bool {
+    let key = |line| Form::Trailing.key(line);
+    lines.iter().enumerate().all(|(offset, line)| key(line) == key(file.get(at + offset)))
+}
+
+fn with_old<'hunk>(
+    file: &Lines<'_>,
+    index: usize,
+    hunk: &HunkLines<'hunk>,
+    numbered: Option<usize>,
+    old: &Found,
+    new_places: &[usize],
+) -> Verdict<'hunk> {
+    // An `old` inside a `new` is what a landed insertion leaves behind: placing it would insert a second time.
+    let inside_new = |at: &usize| {
+        new_places.iter().any(|new_at| new_at <= at && at + hunk.old.len() <= new_at + hunk.new.len())
+    };
+    let refused = |places: &[usize], lines: &Lines<'_>, hint: String| {
+        Verdict::Refused(ambiguous(file, index, lines, places, hint))
+    };
+    // An edit of blanks or quotes alone looks the same before and after in a form that does not see them.
+    if old.form > Form::Exact && is_unseen(hunk, old.form) {
+        return match old.places.as_slice() {
+            [at] => match Seat::coarse(index, hunk, file, *at, old.form) {
+                Some(seat) if seat.changes_nothing(file) => {
+                    Verdict::Seated(Seat { landed: true, splices: Vec::new(), ..seat })
+                }
+                Some(seat) => Verdict::Seated(seat),
+                None => Verdict::Nowhere,
+            },
+            places => refused(places, &hunk.old, hints::stands_often(index)),
+        };
+    }
+    match (old.places.as_slice(), new_places) {
+        ([at], [new_at]) if inside_new(at) && is_in_run(hunk) && numbered != Some(*new_at) => {
+            match numbered == Some(*at) {
+                true => {
+                    Seat::coarse(index, hunk, file, *at, old.form).map_or(Verdict::Nowhere, Verdict::Seated)
+                }
+                false => refused(&[*at], &hunk.old, hints::landed_or_not(index)),
+            }
+        }
+        (places, [new_at]) if places.iter().all(inside_new) => {
+            Verdict::Seated(Seat::landed(index, hunk, *new_at, old.form))
+        }
+        (places, [new_at])
+            if !numbered.is_some_and(|at| places.contains(&at)) && brings_its_own(file, hunk, *new_at) =>
+        {
+            Verdict::Seated(Seat::landed(index, hunk, *new_at, old.form))
+        }
+        ([at], _) if inside_new(at) => refused(new_places, &hunk.new, hints::landed_or_not(index)),
+        ([at], _) => match new_places.iter().find(|new_at| contends(hunk, *at, **new_at)) {
+            // Where it has landed on a twin, the number would name that one.
+            Some(_) if numbered == Some(*at) => seat(file, index, hunk, *at, old.form),
+            Some(new_at) => refused(&[*at, *new_at], &hunk.old, hints::landed_or_not(index)),
+            None => seat(file, index, hunk, *at, old.form),
+        },
+        (places, _) => refused(places, &hunk.old, hints::stands_often(index)),
+    }
+}
+
+/// Fewer inserted lines may stand there already by chance.
+const INSERTED_MIN: usize = 3;
+
+/// Whether what the hunk inserts stands at this place alone, so that it must have landed whatever other places look like
+/// the one it came to.
+fn brings_its_own(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> bool {
+    let closed_above = hunk.before > 0 || at == 0;
+    let closed_below = hunk.after > 0 || at + hunk.new.len() == file.len();
+    if !hunk.old_core(0).is_empty() || !closed_above || !closed_below {
+        return false;
+    }
+    let key = |line| Form::Punctuation.key(line);
+    let brought: Vec<_> =
+        hunk.new_core(0).map(|line| hunk.new.get(line)).filter(|line| is_telling(line)).map(key).collect();
+    if brought.len() < INSERTED_MIN {
+        return false;
+    }
+    let elsewhere = set((0..at).chain(at + hunk.new.len()..file.len()).map(|line| key(file.get(line))));
+    brought.iter().any(|line| !elsewhere.contains(line))
+}
+
+/// Whether the lines that come are some more of equal ones, up to the hunk's edge: where more of those stand than it
+/// shows, its `new` stands before it has landed.
+fn is_in_run(hunk: &HunkLines<'_>) -> bool {
+    let core = hunk.new_core(0);
+    let are_equal = |lines: Range<usize>| {
+        lines.clone().skip(1).all(|line| hunk.new.get(line) == hunk.new.get(lines.start))
+    };
+    let grows = hunk.old_core(0).is_empty();
+    grows
+        && ((hunk.before > 0 && are_equal(0..core.end))
+            || (hunk.after > 0 && are_equal(core.start..hunk.new.len())))
+}
+
+fn overlaps(hunk: &HunkLines<'_>, old_at: usize, new_at: usize) -> bool {
+    old_at < new_at + hunk.new.len() && new_at < old_at + hunk.old.len()
+}
+
+/// Whether `old` and `new` are the same in a form.
+fn is_unseen(hunk: &HunkLines<'_>, form: Form) -> bool {
+    hunk.old.len() == hunk.new.len()
+        && hunk.old.iter().zip(hunk.new.iter()).all(|(old, new)| form.key(old) == form.key(new))
+}
+
+fn seat<'hunk>(
+    file: &Lines<'_>,
+    index: usize,
+    hunk: &HunkLines<'hunk>,
+    at: usize,
+    form: Form,
+) -> Verdict<'hunk> {
+    match beside(file, hunk, at) {
+        Beside::Same => {
+            return Verdict::Seated(Seat {
+                landed: true,
+                splices: Vec::new(),
+                ..Seat::exact(index, hunk, at)
+            });
+        }
+        Beside::Alike => {
+            let hint = hints::landed_or_not(index);
+            return Verdict::Refused(ambiguous(file, index, &hunk.old, &[at], hint));
+        }
+        Beside::Other => {}
+    }
+    match Seat::coarse(index, hunk, file, at, form) {
+        Some(seat) => Verdict::Seated(seat),
+        None => Verdict::Nowhere,
+    }
+}
+
+/// What stands around an `old` that could be part of a `new`.
+enum Beside {
+    Other,
+    /// Much of what the hunk inserts.
+    Alike,
+    /// All of it, in another form.
+    Same,
+}
+
+/// Longer hunks are not looked at beside themselves.
+const BESIDE_LINES_MAX: usize = 1_000;
+
+/// Where `old` is a part of `new`, it stands before the hunk and after: only what is around it tells which. It may have
+/// been written in another form, or edited since.
+fn beside(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> Beside {
+    let (old, new) = (&hunk.old, &hunk.new);
+    if old.is_empty() || old.len() >= new.len() || new.len() > BESIDE_LINES_MAX {
+        return Beside::Other;
+    }
+    let mut found = Beside::Other;
+    let (first, last) = (old.get(0), old.get(old.len() - 1));
+    for above in 0..=new.len() - old.len() {
+        let is_part = new.get(above) == first
+            && new.get(above + old.len() - 1) == last
+            && new.slice(above..above + old.len()) == old.text();
+        let Some(begin) = at.checked_sub(above).filter(|_| is_part) else { continue };
+        let key = |line| Form::Punctuation.key(line);
+        let added = || (0..new.len()).filter(|line| !(above..above + old.len()).contains(line));
+        let same = |line: &usize| key(new.get(*line)) == key(file.get(begin + line));
+        if begin + new.len() <= file.len() && added().all(|line| same(&line)) {
+            return Beside::Same;
+        }
+        let telling: Vec<_> =
+            added().map(|line| new.get(line)).filter(|line| is_telling(line)).map(key).collect();
+        let window = begin..(begin + new.len()).min(file.len());
+        let is_alike = |of: &[&Cow<'_, str>]| {
+            let there = set(window.clone().map(|line| key(file.get(line))));
+            let common = of.iter().filter(|line| there.contains(**line)).count();
+            of.len() > 1 && common * 5 > of.len() * 3
+        };
+        if is_alike(&telling.iter().collect::<Vec<_>>()) {
+            // What stands elsewhere too stands here by chance as well.
+            let elsewhere = set((0..begin).chain(window.end..file.len()).map(|line| key(file.get(line))));
+            let own: Vec<_> = telling.iter().filter(|line| !elsewhere.contains(*line)).collect();
+            if own.len() < 2 || is_alike(&own) {
+                found = Beside::Alike;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a `new` at another place makes it doubtful that the only `old` is the one meant: the hunk may have landed on
+/// the one of two twins, and what is left is the other. So too where both share changed lines (two lines swapped). A
+/// `new` of a line or two without context stands in many files and casts no doubt.
+fn contends(hunk: &HunkLines<'_>, at: usize, new_at: usize) -> bool {
+    let inside_old = at <= new_at && new_at + hunk.new.len() <= at + hunk.old.len();
+    let telling = hunk.new.iter().filter(|line| is_telling(line)).count();
+    let is_twin = hunk.before + hunk.after > 0 && telling > 1;
+    !inside_old && (is_twin || intersect(&hunk.old_core(at), &hunk.new_core(new_at)))
+}
+
+fn without_old<'hunk>(file: &Lines<'_>, index: usize, hunk: &HunkLines<'hunk>, new: Found) -> Verdict<'hunk> {
+    match new.places.as_slice() {
+        [at] if shows_landing(file, hunk, *at) => Verdict::Seated(Seat::landed(index, hunk, *at, new.form)),
+        // It has landed at one of them, whichever that is.
+        [at, _, ..]
+            if hunk.before > 0
+                && hunk.after > 0
+                && !hunk.only_deletes()
+                && hunk.new.iter().any(is_telling) =>
+        {
+            let somewhere = Some(Seat::landed(index, hunk, *at, new.form));
+            let refusal = ambiguous(file, index, &hunk.new, &new.places, hints::new_stands_often(index));
+            Verdict::Doubtful { new, refusal, somewhere }
+        }
+        [_, _, ..] if !hunk.only_deletes() => {
+            let hint = hints::new_stands_often(index);
+            let refusal = ambiguous(file, index, &hunk.new, &new.places, hint);
+            Verdict::Doubtful { new, refusal, somewhere: None }
+        }
+        _ if let Some(at) = closes_end(file, hunk) => {
+            Verdict::Seated(Seat::landed(index, hunk, at, new.form))
+        }
+        _ => {
+            let hint =
+                if hunk.only_deletes() { hints::perhaps_deleted(index) } else { hints::nowhere(index) };
+            Verdict::Doubtful { new, refusal: no_match(index, None, hint), somewhere: None }
+        }
+    }
+}
+
+/// Fewer deleted lines may as well have been edited.
+const DELETED_MIN: usize = 3;
+
+/// Where the last lines of a file were to go and are gone: what was above them ends it.
+fn closes_end(file: &Lines<'_>, hunk: &HunkLines<'_>) -> Option<usize> {
+    let at = file.len().checked_sub(hunk.new.len())?;
+    if !hunk.only_deletes() || hunk.after > 0 || hunk.before == 0 || !same_lines(file, at, &hunk.new) {
+        return None;
+    }
+    let near = at.saturating_sub(hunk.old.len())..file.len();
+    let deleted = hunk.old_core(0).filter(|line| is_telling(hunk.old.get(*line))).count();
+    (deleted >= DELETED_MIN && is_gone(file, hunk, near)).then_some(at)
+}
+
+/// Whether next to nothing of what a hunk deletes stands near, or much of it nowhere.
+pub(super) fn is_gone(file: &Lines<'_>, hunk: &HunkLines<'_>, near: Range<usize>) -> bool {
+    let key = |line| Form::Punctuation.key(line);
+    let lines = |lines: Range<usize>| set(lines.map(|line| key(file.get(line))));
+    let deleted: Vec<_> =
+        hunk.old_core(0).map(|line| hunk.old.get(line)).filter(|line| is_telling(line)).map(key).collect();
+    let near = lines(near);
+    let left = deleted.iter().filter(|line| near.contains(*line)).count();
+    if left * 3 <= deleted.len() {
+        return !deleted.is_empty();
+    }
+    let all = lines(0..file.len());
+    let gone = deleted.iter().filter(|line| !all.contains(*line)).count();
+    gone >= DELETED_MIN && gone * 3 >= deleted.len()
+}
+
+/// Whether `new`, standing once with no `old` anywhere, shows that the hunk has landed. A lone bracket or blank line
+/// may stand there anyway; and a deletion shows only where what it left behind closes up from both sides, else the
+/// lines may have been changed instead of deleted.
+fn shows_landing(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> bool {
+    if hunk.only_deletes() {
+        let closed_above = hunk.before > 0 || at == 0;
+        let closed_below = hunk.after > 0 || at + hunk.new.len() == file.len();
+        return closed_above && closed_below;
+    }
+    hunk.before + hunk.after > 0 || hunk.new_core(0).any(|line| is_telling(hunk.new.get(line)))
+}
+
+#[cfg(test)]
+mod tests;

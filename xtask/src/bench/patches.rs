@@ -1,0 +1,94 @@
+//! Rows 9, 10, 11 and 14: the patch engine beside other programs, without a plane. The corpus's example `speed`
+//! measures, built as `patchctl` is; this runs it and reads its figures.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::table::{Bar, Row, ms, ratio};
+use crate::process::{run as run_to_end, text_of};
+use crate::{layout, setup};
+
+/// Of this workspace's `Cargo.toml`.
+const PROFILE: &str = "native";
+
+/// A line that `speed` prints.
+#[derive(Debug, Clone, Deserialize)]
+struct Figure {
+    what: String,
+    seconds: f64,
+    beside: String,
+    beside_seconds: Option<f64>,
+    /// Why it is not.
+    not_measured: Option<String>,
+    /// How many times as long the peer should take.
+    bar: Option<f64>,
+    /// How many times as long as the smaller input this may take.
+    grows_bar: Option<f64>,
+    #[serde(default)]
+    note: String,
+}
+
+pub fn rows(row: u32) -> Result<Vec<Row>> {
+    let speed = speed()?;
+    let mut command = Command::new(speed);
+    match row {
+        9 => command.arg("unified"),
+        10 => command.arg("near-miss"),
+        11 => {
+            command.arg("process").arg("--patchctl").arg(patchctl()?);
+            command.arg("--peers").arg(layout::state().join("peers"))
+        }
+        _ => command.arg("growth"),
+    };
+    let printed = text_of(&mut command)?;
+    printed
+        .lines()
+        .map(|line| shown(row, serde_json::from_str(line).context("a figure of `speed`")?))
+        .collect()
+}
+
+fn shown(row: u32, figure: Figure) -> Result<Row> {
+    let (ours, beside) = (Duration::from_secs_f64(figure.seconds), &figure.beside);
+    let shown = Row::new(format!("{row:<2} {}", figure.what), ms(ours)).note(figure.note);
+    let Some(theirs) = figure.beside_seconds.map(Duration::from_secs_f64) else {
+        let why = figure.not_measured.context("a figure without a peer's time says why")?;
+        return Ok(shown.beside(format!("{beside}: not measured")).note(why));
+    };
+    let peer = format!("{beside}: {}", ms(theirs));
+    Ok(match (figure.bar, figure.grows_bar) {
+        (Some(bar), _) => shown.peer(peer, ratio(ours, theirs)).bar(Bar::AtLeast(bar)),
+        (None, Some(bar)) => shown.peer(peer, ratio(theirs, ours)).bar(Bar::AtMost(bar)),
+        (None, None) => bail!("a figure of `speed` has no bar: {}", figure.what),
+    })
+}
+
+/// The program that measures.
+pub fn speed() -> Result<PathBuf> {
+    build(&["--package", "drift-corpus", "--example", "speed"])?;
+    Ok(native_folder()?.join("examples").join("speed"))
+}
+
+fn patchctl() -> Result<PathBuf> {
+    build(&["--package", "patchctl"])?;
+    Ok(native_folder()?.join("patchctl"))
+}
+
+/// As releases are built: `cargo native`.
+fn build(what: &[&str]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    setup::outside_cargo(&mut cargo);
+    cargo.args(["native", "--quiet", "--locked"]).args(what);
+    cargo.current_dir(layout::repository()).env("CARGO_TARGET_DIR", layout::native_target());
+    run_to_end("building the patch engine for this machine (minutes, once)", &mut cargo).map(drop)
+}
+
+fn native_folder() -> Result<PathBuf> {
+    let version = text_of(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("`rustc -vV` names no host")?;
+    Ok(layout::native_target().join(host).join(PROFILE))
+}
