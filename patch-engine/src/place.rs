@@ -197,13 +197,13 @@ fn seated<'hunk>(
                 Some(Found { places, .. }) if is_base => places.first().copied(),
                 _ => hunk.start_line.and_then(|line| (line as usize).checked_sub(1)),
             };
-            decide(file, index, lines, numbered, old, new)
+            decide(forms, index, lines, numbered, old, new)
         });
     }
     doubt::weak_ones(forms, lines, &mut verdicts);
     doubt::deletions(forms, lines, &mut verdicts);
     doubt::still_pending(forms, lines, &mut verdicts);
-    neighbours::settle(file, hunks, lines, &mut verdicts);
+    neighbours::settle(forms, hunks, lines, &mut verdicts);
     let mut seats = Vec::with_capacity(verdicts.len());
     for (index, (verdict, hunk)) in verdicts.into_iter().zip(lines).enumerate() {
         seats.push(match verdict {

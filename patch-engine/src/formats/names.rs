@@ -98,6 +98,11 @@ fn between<'name>(name: &'name str, mark: &str) -> Option<&'name str> {
     (!inner.is_empty() && !inner.contains(mark)).then_some(inner)
 }
 
+/// A name without dot or slash, or a word of the text.
+pub(super) fn is_word(line: &str) -> bool {
+    !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+'))
+}
+
 fn is_quoted_name(name: &str) -> bool {
     let is_word = !name.contains(char::is_whitespace);
     name.contains(char::is_alphanumeric)

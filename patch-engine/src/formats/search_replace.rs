@@ -130,6 +130,11 @@ fn take_name<'text>(above: &mut Vec<&Line<'text>>, is_named: bool) -> Option<&'t
             above.remove(index);
             return Some(name);
         }
+        // A word right above the block is its name, as in `configure`, if no file is named yet.
+        if !is_named && index + 1 == above.len() && names::is_word(text.trim()) {
+            above.remove(index);
+            return Some(text.trim());
+        }
         return names::in_sentence(text).filter(|name| !is_named || name.contains('/'));
     }
     None

@@ -1,11 +1,10 @@
 //! What becomes of a hunk, given where its `old` and its `new` stand: one place, landed, or the reason why neither.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use shared_contracts::patches::{Hunk, OperationOutcome};
 
-use super::form::Form;
+use super::form::{Form, Forms, Index};
 use super::refusal::{ambiguous, no_match};
 use super::seat::{Seat, intersect};
 use crate::hints;
@@ -35,17 +34,18 @@ pub(crate) enum Verdict<'hunk> {
 
 /// `numbered` is the line that the patch names.
 pub(crate) fn decide<'hunk>(
-    file: &Lines<'_>,
+    forms: &mut Forms<'_, '_>,
     index: usize,
     hunk: &HunkLines<'hunk>,
     numbered: Option<usize>,
     old: Option<Found>,
     new: Option<Found>,
 ) -> Verdict<'hunk> {
-    let with_old = |old: &Found, new: &[usize]| with_old(file, index, hunk, numbered, old, new);
+    let file = forms.file;
+    let mut with_old = |old: &Found, new: &[usize]| with_old(forms, index, hunk, numbered, old, new);
     match (old, new) {
         (None, None) => Verdict::Nowhere,
-        (None, Some(new)) => without_old(file, index, hunk, new),
+        (None, Some(new)) => without_old(forms, index, hunk, new),
         (Some(old), None) => with_old(&old, &[]),
         // What stands in a stricter form counts for more: the file is written like the hunk.
         (Some(old), Some(new)) if new.form < old.form => match new.places.as_slice() {
@@ -95,13 +95,14 @@ fn same_lines(file: &Lines<'_>, at: usize, lines: &Lines<'_>) -> bool {
 }
 
 fn with_old<'hunk>(
-    file: &Lines<'_>,
+    forms: &mut Forms<'_, '_>,
     index: usize,
     hunk: &HunkLines<'hunk>,
     numbered: Option<usize>,
     old: &Found,
     new_places: &[usize],
 ) -> Verdict<'hunk> {
+    let file = forms.file;
     // An `old` inside a `new` is what a landed insertion leaves behind: placing it would insert a second time.
     let inside_new = |at: &usize| {
         new_places.iter().any(|new_at| new_at <= at && at + hunk.old.len() <= new_at + hunk.new.len())
@@ -135,16 +136,16 @@ fn with_old<'hunk>(
             Verdict::Seated(Seat::landed(index, hunk, *new_at, old.form))
         }
         (places, [new_at])
-            if !numbered.is_some_and(|at| places.contains(&at)) && brings_its_own(file, hunk, *new_at) =>
+            if !numbered.is_some_and(|at| places.contains(&at)) && brings_its_own(forms, hunk, *new_at) =>
         {
             Verdict::Seated(Seat::landed(index, hunk, *new_at, old.form))
         }
         ([at], _) if inside_new(at) => refused(new_places, &hunk.new, hints::landed_or_not(index)),
         ([at], _) => match new_places.iter().find(|new_at| contends(hunk, *at, **new_at)) {
             // Where it has landed on a twin, the number would name that one.
-            Some(_) if numbered == Some(*at) => seat(file, index, hunk, *at, old.form),
+            Some(_) if numbered == Some(*at) => seat(forms, index, hunk, *at, old.form),
             Some(new_at) => refused(&[*at, *new_at], &hunk.old, hints::landed_or_not(index)),
-            None => seat(file, index, hunk, *at, old.form),
+            None => seat(forms, index, hunk, *at, old.form),
         },
         (places, _) => refused(places, &hunk.old, hints::stands_often(index)),
     }
@@ -155,20 +156,24 @@ const INSERTED_MIN: usize = 3;
 
 /// Whether what the hunk inserts stands at this place alone, so that it must have landed whatever other places look like
 /// the one it came to.
-fn brings_its_own(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> bool {
+fn brings_its_own(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, at: usize) -> bool {
     let closed_above = hunk.before > 0 || at == 0;
-    let closed_below = hunk.after > 0 || at + hunk.new.len() == file.len();
+    let closed_below = hunk.after > 0 || at + hunk.new.len() == forms.file.len();
     if !hunk.old_core(0).is_empty() || !closed_above || !closed_below {
         return false;
     }
-    let key = |line| Form::Punctuation.key(line);
-    let brought: Vec<_> =
-        hunk.new_core(0).map(|line| hunk.new.get(line)).filter(|line| is_telling(line)).map(key).collect();
-    if brought.len() < INSERTED_MIN {
-        return false;
+    let brought = || hunk.new_core(0).map(|line| hunk.new.get(line)).filter(|line| is_telling(line));
+    let window = at..at + hunk.new.len();
+    brought().count() >= INSERTED_MIN && {
+        let index = forms.index(Form::Punctuation);
+        brought().any(|line| !stands_outside(index, line, &window))
     }
-    let elsewhere = set((0..at).chain(at + hunk.new.len()..file.len()).map(|line| key(file.get(line))));
-    brought.iter().any(|line| !elsewhere.contains(line))
+}
+
+/// Whether a line stands anywhere but here.
+fn stands_outside(index: &Index<'_>, line: &str, here: &Range<usize>) -> bool {
+    let places = index.number(line).map_or(&[][..], |id| index.postings.of(id));
+    places.iter().any(|at| !here.contains(&(*at as usize)))
 }
 
 /// Whether the lines that come are some more of equal ones, up to the hunk's edge: where more of those stand than it
@@ -195,13 +200,14 @@ fn is_unseen(hunk: &HunkLines<'_>, form: Form) -> bool {
 }
 
 fn seat<'hunk>(
-    file: &Lines<'_>,
+    forms: &mut Forms<'_, '_>,
     index: usize,
     hunk: &HunkLines<'hunk>,
     at: usize,
     form: Form,
 ) -> Verdict<'hunk> {
-    match beside(file, hunk, at) {
+    let file = forms.file;
+    match beside(forms, hunk, at) {
         Beside::Same => {
             return Verdict::Seated(Seat {
                 landed: true,
@@ -235,7 +241,8 @@ const BESIDE_LINES_MAX: usize = 1_000;
 
 /// Where `old` is a part of `new`, it stands before the hunk and after: only what is around it tells which. It may have
 /// been written in another form, or edited since.
-fn beside(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> Beside {
+fn beside(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, at: usize) -> Beside {
+    let file = forms.file;
     let (old, new) = (&hunk.old, &hunk.new);
     if old.is_empty() || old.len() >= new.len() || new.len() > BESIDE_LINES_MAX {
         return Beside::Other;
@@ -253,19 +260,19 @@ fn beside(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> Beside {
         if begin + new.len() <= file.len() && added().all(|line| same(&line)) {
             return Beside::Same;
         }
-        let telling: Vec<_> =
-            added().map(|line| new.get(line)).filter(|line| is_telling(line)).map(key).collect();
+        let telling: Vec<&str> = added().map(|line| new.get(line)).filter(|line| is_telling(line)).collect();
         let window = begin..(begin + new.len()).min(file.len());
-        let is_alike = |of: &[&Cow<'_, str>]| {
-            let there = set(window.clone().map(|line| key(file.get(line))));
-            let common = of.iter().filter(|line| there.contains(**line)).count();
-            of.len() > 1 && common * 5 > of.len() * 3
+        let there = set(window.clone().map(|line| key(file.get(line))));
+        let is_alike = |of: &[&str]| {
+            let common = of.iter().filter(|line| there.contains(&Form::Punctuation.key(line))).count();
+            common * 5 > of.len() * 3
         };
-        if is_alike(&telling.iter().collect::<Vec<_>>()) {
+        if telling.len() > 1 && is_alike(&telling) {
             // What stands elsewhere too stands here by chance as well.
-            let elsewhere = set((0..begin).chain(window.end..file.len()).map(|line| key(file.get(line))));
-            let own: Vec<_> = telling.iter().filter(|line| !elsewhere.contains(*line)).collect();
-            if own.len() < 2 || is_alike(&own) {
+            let index = forms.index(Form::Punctuation);
+            let own: Vec<&str> =
+                telling.iter().copied().filter(|line| !stands_outside(index, line, &window)).collect();
+            if own.is_empty() || is_alike(&own) {
                 found = Beside::Alike;
             }
         }
@@ -283,7 +290,13 @@ fn contends(hunk: &HunkLines<'_>, at: usize, new_at: usize) -> bool {
     !inside_old && (is_twin || intersect(&hunk.old_core(at), &hunk.new_core(new_at)))
 }
 
-fn without_old<'hunk>(file: &Lines<'_>, index: usize, hunk: &HunkLines<'hunk>, new: Found) -> Verdict<'hunk> {
+fn without_old<'hunk>(
+    forms: &mut Forms<'_, '_>,
+    index: usize,
+    hunk: &HunkLines<'hunk>,
+    new: Found,
+) -> Verdict<'hunk> {
+    let file = forms.file;
     match new.places.as_slice() {
         [at] if shows_landing(file, hunk, *at) => Verdict::Seated(Seat::landed(index, hunk, *at, new.form)),
         // It has landed at one of them, whichever that is.
@@ -302,7 +315,7 @@ fn without_old<'hunk>(file: &Lines<'_>, index: usize, hunk: &HunkLines<'hunk>, n
             let refusal = ambiguous(file, index, &hunk.new, &new.places, hint);
             Verdict::Doubtful { new, refusal, somewhere: None }
         }
-        _ if let Some(at) = closes_end(file, hunk) => {
+        _ if let Some(at) = closes_end(forms, hunk) => {
             Verdict::Seated(Seat::landed(index, hunk, at, new.form))
         }
         _ => {
@@ -317,29 +330,29 @@ fn without_old<'hunk>(file: &Lines<'_>, index: usize, hunk: &HunkLines<'hunk>, n
 const DELETED_MIN: usize = 3;
 
 /// Where the last lines of a file were to go and are gone: what was above them ends it.
-fn closes_end(file: &Lines<'_>, hunk: &HunkLines<'_>) -> Option<usize> {
+fn closes_end(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>) -> Option<usize> {
+    let file = forms.file;
     let at = file.len().checked_sub(hunk.new.len())?;
     if !hunk.only_deletes() || hunk.after > 0 || hunk.before == 0 || !same_lines(file, at, &hunk.new) {
         return None;
     }
     let near = at.saturating_sub(hunk.old.len())..file.len();
     let deleted = hunk.old_core(0).filter(|line| is_telling(hunk.old.get(*line))).count();
-    (deleted >= DELETED_MIN && is_gone(file, hunk, near)).then_some(at)
+    (deleted >= DELETED_MIN && is_gone(forms, hunk, near)).then_some(at)
 }
 
 /// Whether next to nothing of what a hunk deletes stands near, or much of it nowhere.
-pub(super) fn is_gone(file: &Lines<'_>, hunk: &HunkLines<'_>, near: Range<usize>) -> bool {
+pub(super) fn is_gone(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, near: Range<usize>) -> bool {
     let key = |line| Form::Punctuation.key(line);
-    let lines = |lines: Range<usize>| set(lines.map(|line| key(file.get(line))));
-    let deleted: Vec<_> =
-        hunk.old_core(0).map(|line| hunk.old.get(line)).filter(|line| is_telling(line)).map(key).collect();
-    let near = lines(near);
-    let left = deleted.iter().filter(|line| near.contains(*line)).count();
+    let near = set(near.map(|line| key(forms.file.get(line))));
+    let deleted: Vec<&str> =
+        hunk.old_core(0).map(|line| hunk.old.get(line)).filter(|line| is_telling(line)).collect();
+    let left = deleted.iter().filter(|line| near.contains(&key(line))).count();
     if left * 3 <= deleted.len() {
         return !deleted.is_empty();
     }
-    let all = lines(0..file.len());
-    let gone = deleted.iter().filter(|line| !all.contains(*line)).count();
+    let index = forms.index(Form::Punctuation);
+    let gone = deleted.iter().filter(|line| index.number(line).is_none()).count();
     gone >= DELETED_MIN && gone * 3 >= deleted.len()
 }
 

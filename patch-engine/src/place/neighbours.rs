@@ -3,6 +3,7 @@
 use shared_contracts::patches::Hunk;
 
 use super::decide::{Found, Verdict, is_gone};
+use super::form::Forms;
 use super::occurrences::OCCURRENCES_MAX;
 use super::seat::Seat;
 use super::stands_at;
@@ -11,7 +12,7 @@ use crate::lines::Lines;
 
 /// Where every hunk has landed or may have, a doubtful one has where its `new` stands between its neighbours'.
 pub(super) fn settle<'hunk>(
-    file: &Lines<'_>,
+    forms: &mut Forms<'_, '_>,
     hunks: &[Hunk],
     lines: &[HunkLines<'hunk>],
     verdicts: &mut [Verdict<'hunk>],
@@ -27,8 +28,8 @@ pub(super) fn settle<'hunk>(
     for at in 0..verdicts.len() {
         if let (Some(Verdict::Doubtful { new, somewhere, .. }), Some(hunk)) =
             (verdicts.get(at), lines.get(at))
-            && let Some(seat) = at_its_number(file, hunks, lines, at, hunk, new, somewhere.is_some())
-                .or_else(|| between_landed(file, verdicts, hunks, lines, at, hunk, new))
+            && let Some(seat) = at_its_number(forms, hunks, lines, at, hunk, new, somewhere.is_some())
+                .or_else(|| between_landed(forms.file, verdicts, hunks, lines, at, hunk, new))
             && let Some(verdict) = verdicts.get_mut(at)
         {
             *verdict = Verdict::Seated(seat);
@@ -38,7 +39,7 @@ pub(super) fn settle<'hunk>(
 
 /// Where its number says, if it has landed in any case or what it deletes is not near.
 fn at_its_number<'hunk>(
-    file: &Lines<'_>,
+    forms: &mut Forms<'_, '_>,
     hunks: &[Hunk],
     lines: &[HunkLines<'hunk>],
     index: usize,
@@ -46,10 +47,11 @@ fn at_its_number<'hunk>(
     new: &Found,
     has_landed: bool,
 ) -> Option<Seat<'hunk>> {
+    let file = forms.file;
     let at = usize::try_from(new_start(hunks, lines, index)? - 1).ok()?;
     let near = at.saturating_sub(hunk.old.len())..(at + hunk.new.len() + hunk.old.len()).min(file.len());
     let stands = !hunk.new.is_empty() && stands_at(file, at, &hunk.new);
-    (stands && (has_landed || (hunk.only_deletes() && is_gone(file, hunk, near))))
+    (stands && (has_landed || (hunk.only_deletes() && is_gone(forms, hunk, near))))
         .then(|| Seat::landed(index, hunk, at, new.form))
 }
 

@@ -12,6 +12,7 @@ fn finds_the_file_of_a_block() {
     let cases = [
         ("plain", "s/x.py\n{}", EDIT),
         ("licence", "LICENSE-APACHE\n{}", "edit LICENSE-APACHE ? [a|b|] [a|c|]"),
+        ("a bare word", "configure\n{}", "edit configure ? [a|b|] [a|c|]"),
         ("copying", "COPYING\n{}", "edit COPYING ? [a|b|] [a|c|]"),
         ("fenced, name above", "s/x.py\n```python\n{}```\n", EDIT),
         ("fenced, name inside", "```python\ns/x.py\n{}```\n", EDIT),

@@ -81,3 +81,13 @@ fn a_test_function_that_stands_there_edited_is_not_inserted_again() {
     let file = new.replace("assert!(fresh)", "assert!(quite_fresh)");
     assert_eq!(came(&file, &[hunk("mod tests {\n", &new)]), Came::Ambiguous);
 }
+
+#[test]
+fn a_copy_of_the_function_above_is_inserted_under_its_own_name() {
+    let body = "one();\ntwo();\nthree();\n}\n\n";
+    let file = format!("fn first() {{\n{body}fn last() {{\n{body}");
+    let new = format!("fn second() {{\n{body}fn last() {{\n");
+    let with_copy = file.replace("fn last() {\n", &new);
+    assert_eq!(came(&file, &[hunk("fn last() {\n", &new)]), text(&with_copy));
+    assert_eq!(came(&with_copy, &[hunk("fn last() {\n", &new)]), Came::Landed);
+}

@@ -52,7 +52,7 @@ impl<'hunk> Lost<'_, '_, 'hunk> {
             }
         }
         if is_once && !self.is_edited(file, &there) && !hunk.old.is_empty() {
-            let seat = match decide(file, index, hunk, None, old, new) {
+            let seat = match decide(forms, index, hunk, None, old, new) {
                 Verdict::Seated(seat) => Some(seat),
                 Verdict::Refused(refusal) => return Err(refusal),
                 Verdict::Doubtful { somewhere: Some(seat), .. } => Some(seat),
