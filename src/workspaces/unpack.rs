@@ -65,9 +65,14 @@ impl Unpacker {
 
     /// The stream is over and all of it is unpacked; what the decoder still has, if the stream is whole.
     pub fn finish(&mut self, unpacked: &mut Vec<u8>) -> io::Result<()> {
-        if let Source::Gzip(decoder) = &mut self.source {
-            decoder.try_finish()?;
-            unpacked.append(decoder.get_mut());
+        match &mut self.source {
+            Source::Gzip(decoder) => {
+                decoder.try_finish()?;
+                unpacked.append(decoder.get_mut());
+            }
+            // All of it is one byte.
+            Source::Unknown => unpacked.append(&mut self.packed),
+            Source::Plain => {}
         }
         Ok(())
     }
@@ -111,6 +116,12 @@ mod tests {
             assert!(all == bytes);
             assert!(largest <= PORTION_BYTES_MAX, "{largest} bytes at once");
         }
+    }
+
+    #[test]
+    fn one_byte_is_a_stream_too() {
+        assert_eq!(unpacked(b"x", 1).0, b"x");
+        assert_eq!(unpacked(b"", 1).0, b"");
     }
 
     proptest! {
