@@ -19,6 +19,8 @@ use crate::bindings::Bindings;
 use crate::platform::failure::{Failure, Outcome};
 use crate::platform::json_path::path_at;
 
+/// So much of a body that is refused is read.
+const DRAINED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const JSON_TYPES: [&str; 3] = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
 
 pub struct Call {
@@ -72,22 +74,28 @@ impl Call {
         Ok((read_json(&bytes)?, bytes))
     }
 
-    /// The whole body, refused as soon as it is too large.
+    /// The whole body. One that is too large is read on to nowhere: a sender whose connection is closed while it sends
+    /// never sees the answer.
     async fn bytes(&self, most: u64) -> Outcome<Vec<u8>> {
         let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > most) {
-            return Err(Failure::too_large("The body", most, "bytes"));
-        }
-        let mut bytes = Vec::new();
+        let mut is_too_large = announced.is_some_and(|length| length > most);
+        let (mut bytes, mut length) = (Vec::new(), 0);
         let Some(stream) = self.stream() else { return Ok(bytes) };
         let mut pieces = ByteStream::from(stream);
         while let Some(piece) = pieces.next().await {
-            bytes.extend_from_slice(&piece?);
-            if bytes.len() as u64 > most {
-                return Err(Failure::too_large("The body", most, "bytes"));
+            let piece = piece?;
+            length += piece.len() as u64;
+            is_too_large |= length > most;
+            if length > DRAINED_BYTES_MAX.max(most) {
+                break;
+            }
+            if is_too_large {
+                bytes = Vec::new();
+            } else {
+                bytes.extend_from_slice(&piece);
             }
         }
-        Ok(bytes)
+        if is_too_large { Err(Failure::too_large("The body", most, "bytes")) } else { Ok(bytes) }
     }
 }
 
