@@ -6,7 +6,7 @@ use shared_contracts::patches::{Hunk, MarkerPlace, OperationOutcome, PatchOperat
 use shared_contracts::paths::WorkspacePath;
 
 use crate::hints;
-use crate::lines::Lines;
+use crate::lines::{Lines, is_telling};
 
 /// The lines of a text with their terminators; only the last may lack its own.
 pub(crate) fn lines_of(text: &str) -> Vec<&str> {
@@ -55,6 +55,11 @@ impl<'hunk> HunkLines<'hunk> {
     /// Whether lines only go away.
     pub(crate) fn only_deletes(&self) -> bool {
         self.new_core(0).is_empty()
+    }
+
+    /// The core's old lines that say something.
+    pub(crate) fn telling_deleted(&self) -> impl Iterator<Item = &'hunk str> {
+        self.old_core(0).map(|line| self.old.get(line)).filter(|line| is_telling(line))
     }
 
     /// The hunk that takes this one back.

@@ -38,7 +38,7 @@ use crate::hunks::{HunkLines, malformed_as};
 use crate::lines::{Lines, content, indentation};
 pub(crate) use assemble::{assemble, check_collisions};
 pub(crate) use chain::{Direction, chain, through};
-use decide::{Found, Verdict, decide, insertion};
+use decide::{Found, Places, Verdict, decide, insertion};
 use exact::{exact_places, is_all, runs};
 use form::Forms;
 use plain::plain;
@@ -183,7 +183,7 @@ fn seated<'hunk>(
     forms: &mut Forms<'_, '_>,
     hunks: &[Hunk],
     lines: &[HunkLines<'hunk>],
-    places: Vec<(Option<Found>, Option<Found>)>,
+    places: Vec<Places>,
     is_base: bool,
 ) -> Result<Vec<Seat<'hunk>>, OperationOutcome> {
     let file = forms.file;
@@ -248,11 +248,7 @@ fn in_habit<'hunk>(
 }
 
 /// For each hunk where its `old` and its `new` stand.
-fn found(
-    forms: &mut Forms<'_, '_>,
-    hunks: &[Hunk],
-    lines: &[HunkLines<'_>],
-) -> Vec<(Option<Found>, Option<Found>)> {
+fn found(forms: &mut Forms<'_, '_>, hunks: &[Hunk], lines: &[HunkLines<'_>]) -> Vec<Places> {
     let exact = exact_places(forms, &runs(lines));
     found_beyond(forms, hunks, lines, exact)
 }
@@ -263,7 +259,7 @@ fn found_beyond(
     hunks: &[Hunk],
     lines: &[HunkLines<'_>],
     exact: Vec<Vec<usize>>,
-) -> Vec<(Option<Found>, Option<Found>)> {
+) -> Vec<Places> {
     let file = forms.file;
     let scopes = scope::scopes(forms, hunks);
     let runs = runs(lines);

@@ -12,7 +12,7 @@ use super::exact::{exact_places, is_all, runs};
 use super::form::{Form, Forms, Index, Mixing, mixed};
 use super::near::{RARE_MAX, REACH};
 use super::seat::{Seat, Splice};
-use super::{Found, Placement, found_beyond, seated};
+use super::{Placement, Places, found_beyond, seated};
 use crate::TEXT_BYTES_MAX;
 use crate::hunks::{HunkLines, to_u32};
 use crate::lines::{Lines, is_telling};
@@ -180,7 +180,7 @@ impl<'file, 'text, 'hunk> Changes<'file, 'text, 'hunk> {
     }
 
     /// Whether something was changed at one of the places, or so near that it counts for whether the hunk has landed.
-    fn touch(&self, places: &[(Option<Found>, Option<Found>)], lines: &[HunkLines<'_>]) -> bool {
+    fn touch(&self, places: &[Places], lines: &[HunkLines<'_>]) -> bool {
         places.iter().zip(lines).any(|((old, new), hunk)| {
             let around = hunk.old.len().max(hunk.new.len()) + 1;
             let mut all = [old, new].into_iter().flatten().flat_map(|found| &found.places);

@@ -18,6 +18,9 @@ pub(crate) struct Found {
     pub(crate) places: Vec<usize>,
 }
 
+/// Where a hunk's `old` and its `new` stand.
+pub(crate) type Places = (Option<Found>, Option<Found>);
+
 pub(crate) enum Verdict<'hunk> {
     Seated(Seat<'hunk>),
     /// Nothing of `old` is there, and `new` alone is too little to show that the hunk has landed, unless its neighbours
@@ -49,16 +52,14 @@ pub(crate) fn decide<'hunk>(
         (Some(old), None) => with_old(&old, &[]),
         // What stands in a stricter form counts for more: the file is written like the hunk.
         (Some(old), Some(new)) if new.form < old.form => match new.places.as_slice() {
-            [at] if !old.places.iter().all(|old_at| overlaps(hunk, *old_at, *at)) => {
+            [at] if !old.places.iter().all(|old_at| overlaps(hunk, *old_at, *at))
+                || (hunk.only_deletes() && shows_landing(file, hunk, *at)) =>
+            {
                 let places = [*at, old.places.first().copied().unwrap_or(*at)];
                 Verdict::Refused(ambiguous(file, index, &hunk.old, &places, hints::landed_or_not(index)))
-            }
-            [at] if !hunk.only_deletes() && shows_landing(file, hunk, *at) => {
-                Verdict::Seated(Seat::landed(index, hunk, *at, new.form))
             }
             [at] if shows_landing(file, hunk, *at) => {
-                let places = [*at, old.places.first().copied().unwrap_or(*at)];
-                Verdict::Refused(ambiguous(file, index, &hunk.old, &places, hints::landed_or_not(index)))
+                Verdict::Seated(Seat::landed(index, hunk, *at, new.form))
             }
             _ => with_old(&old, &new.places),
         },
@@ -143,9 +144,10 @@ fn with_old<'hunk>(
         ([at], _) if inside_new(at) => refused(new_places, &hunk.new, hints::landed_or_not(index)),
         ([at], _) => match new_places.iter().find(|new_at| contends(hunk, *at, **new_at)) {
             // Where it has landed on a twin, the number would name that one.
-            Some(_) if numbered == Some(*at) => seat(forms, index, hunk, *at, old.form),
-            Some(new_at) => refused(&[*at, *new_at], &hunk.old, hints::landed_or_not(index)),
-            None => seat(forms, index, hunk, *at, old.form),
+            Some(new_at) if numbered != Some(*at) => {
+                refused(&[*at, *new_at], &hunk.old, hints::landed_or_not(index))
+            }
+            _ => seat(forms, index, hunk, *at, old.form),
         },
         (places, _) => refused(places, &hunk.old, hints::stands_often(index)),
     }
@@ -157,9 +159,7 @@ const INSERTED_MIN: usize = 3;
 /// Whether what the hunk inserts stands at this place alone, so that it must have landed whatever other places look like
 /// the one it came to.
 fn brings_its_own(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, at: usize) -> bool {
-    let closed_above = hunk.before > 0 || at == 0;
-    let closed_below = hunk.after > 0 || at + hunk.new.len() == forms.file.len();
-    if !hunk.old_core(0).is_empty() || !closed_above || !closed_below {
+    if !hunk.old_core(0).is_empty() || !is_closed(forms.file, hunk, at) {
         return false;
     }
     let brought = || hunk.new_core(0).map(|line| hunk.new.get(line)).filter(|line| is_telling(line));
@@ -337,16 +337,14 @@ fn closes_end(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>) -> Option<usize> 
         return None;
     }
     let near = at.saturating_sub(hunk.old.len())..file.len();
-    let deleted = hunk.old_core(0).filter(|line| is_telling(hunk.old.get(*line))).count();
-    (deleted >= DELETED_MIN && is_gone(forms, hunk, near)).then_some(at)
+    (hunk.telling_deleted().count() >= DELETED_MIN && is_gone(forms, hunk, near)).then_some(at)
 }
 
 /// Whether next to nothing of what a hunk deletes stands near, or much of it nowhere.
 pub(super) fn is_gone(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, near: Range<usize>) -> bool {
     let key = |line| Form::Punctuation.key(line);
     let near = set(near.map(|line| key(forms.file.get(line))));
-    let deleted: Vec<&str> =
-        hunk.old_core(0).map(|line| hunk.old.get(line)).filter(|line| is_telling(line)).collect();
+    let deleted: Vec<&str> = hunk.telling_deleted().collect();
     let left = deleted.iter().filter(|line| near.contains(&key(line))).count();
     if left * 3 <= deleted.len() {
         return !deleted.is_empty();
@@ -361,11 +359,14 @@ pub(super) fn is_gone(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, near: Ran
 /// lines may have been changed instead of deleted.
 fn shows_landing(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> bool {
     if hunk.only_deletes() {
-        let closed_above = hunk.before > 0 || at == 0;
-        let closed_below = hunk.after > 0 || at + hunk.new.len() == file.len();
-        return closed_above && closed_below;
+        return is_closed(file, hunk, at);
     }
     hunk.before + hunk.after > 0 || hunk.new_core(0).any(|line| is_telling(hunk.new.get(line)))
+}
+
+/// Whether a `new` at this line has context, or the file's end, on both sides.
+fn is_closed(file: &Lines<'_>, hunk: &HunkLines<'_>, at: usize) -> bool {
+    (hunk.before > 0 || at == 0) && (hunk.after > 0 || at + hunk.new.len() == file.len())
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) fn deletions(forms: &mut Forms<'_, '_>, lines: &[HunkLines<'_>], verd
         let stands = |id: u32| often(id) == 1 && !brought.contains(&id);
         let deleted = telling(&hunk.old, hunk.old_core(0));
         let standing = deleted.iter().filter(|id| stands(**id)).count();
-        if closes_anywhere && standing * FEW > deleted_lines(hunk) {
+        if closes_anywhere && standing * FEW > hunk.telling_deleted().count() {
             *verdict = Verdict::Refused(no_match(index, None, hints::perhaps_deleted(index)));
         }
     }
@@ -106,10 +106,6 @@ pub(super) fn still_pending(
             *verdict = Verdict::Refused(refusal);
         }
     }
-}
-
-fn deleted_lines(hunk: &HunkLines<'_>) -> usize {
-    hunk.old_core(0).filter(|line| is_telling(hunk.old.get(*line))).count()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::form::{Form, Index};
 use super::near::{Alignment, Wanted, near};
 use super::rivals::is_clear;
-use super::seat::{Seat, changes};
+use super::seat::{Seat, changes, place_of};
 use crate::hunks::HunkLines;
 use crate::lines::{Lines, is_telling};
 
@@ -142,13 +142,7 @@ fn is_anchored(
     wanted: &Wanted<'_>,
     changes: &[(Range<usize>, Range<usize>)],
 ) -> bool {
-    let at = |line: usize| place.lines.get(line).copied().flatten();
-    let in_a_row = |lines: Range<usize>| {
-        let first = at(lines.start);
-        first.is_some_and(|first| {
-            lines.clone().enumerate().all(|(offset, line)| at(line) == Some(first + offset))
-        })
-    };
+    let in_a_row = |lines: Range<usize>| lines.start < lines.end && place_of(&lines, &place.lines).is_some();
     let is_own = |line: usize| {
         let id = wanted.ids.get(line);
         is_telling(wanted.lines.get(line)) && id.is_some_and(|id| index.postings.of(*id).len() == 1)
@@ -173,14 +167,12 @@ fn stands_here_alone(
     new: &Range<usize>,
 ) -> bool {
     let needed = slid(hunk, old, new);
-    let at = |line: usize| place.lines.get(line).copied().flatten();
     if needed.is_empty() {
         let scores = place.through_gap(index, wanted, needed.start);
         return far_ahead(&scores, place.score);
     }
-    let Some(first) = at(needed.start) else { return false };
-    let in_a_row = needed.clone().enumerate().all(|(offset, line)| at(line) == Some(first + offset));
-    in_a_row && needed.clone().all(|line| far_ahead(&place.through_line(index, wanted, line), place.score))
+    place_of(&needed, &place.lines).is_some()
+        && needed.clone().all(|line| far_ahead(&place.through_line(index, wanted, line), place.score))
 }
 
 fn far_ahead(scores: &BTreeMap<usize, i32>, best: i32) -> bool {

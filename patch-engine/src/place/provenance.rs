@@ -12,6 +12,7 @@ use shared_contracts::patches::{Hunk, OperationOutcome, PlacementStep};
 use self::brought::Known;
 use self::lost::Lost;
 use super::assemble::{assemble, check_collisions};
+use super::decide::Places;
 use super::form::{Form, Forms};
 use super::refusal::{ambiguous, no_match, nowhere};
 use super::seat::{Seat, changes, intersect, place_of};
@@ -26,9 +27,6 @@ use crate::ordered::set;
 
 /// Lines around a hunk that show how the file writes what the base wrote.
 const HABIT_LINES: usize = 40;
-
-/// Where a hunk's `old` and its `new` stand.
-type Places = (Option<Found>, Option<Found>);
 
 pub(crate) fn place(
     forms: &mut Forms<'_, '_>,

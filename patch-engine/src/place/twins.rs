@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::decide::Found;
+use super::decide::{Found, Places};
 use super::occurrences::OCCURRENCES_MAX;
 use crate::hunks::HunkLines;
-
-/// Where a hunk's `old` and its `new` stand.
-type Places = (Option<Found>, Option<Found>);
 
 /// Of as many same hunks as there are places for their `old`, each takes one. Those that bring the same have landed at a
 /// `new` each.
@@ -66,13 +63,13 @@ impl<K: Ord> Turns<K> {
 }
 
 /// All places where they overlap: then the hunks would not leave each other alone.
-fn only(mut old: Found, turn: usize, length: usize) -> Found {
+fn only(mut found: Found, turn: usize, length: usize) -> Found {
     let apart =
-        old.places.iter().zip(old.places.iter().skip(1)).all(|(above, below)| above + length <= *below);
-    if let (true, Some(at)) = (apart, old.places.get(turn).copied()) {
-        old.places = vec![at];
+        found.places.iter().zip(found.places.iter().skip(1)).all(|(above, below)| above + length <= *below);
+    if let (true, Some(at)) = (apart, found.places.get(turn).copied()) {
+        found.places = vec![at];
     }
-    old
+    found
 }
 
 #[cfg(test)]

@@ -100,25 +100,24 @@ fn wait_for_any() -> Option<(i32, i32)> {
     wait(-1)
 }
 
+/// One of a filter's; `yes` and `no` are how many of the next are skipped.
+fn statement(code: u32, value: u32, yes: u8, no: u8) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).unwrap(), jt: yes, jf: no, k: value }
+}
+
 /// The command sees a file system that can neither exchange two names nor refuse to replace one.
 pub fn without_rename_flags(command: &mut Command) {
     let call = u32::try_from(libc::SYS_renameat2).unwrap();
-    let jump = |code: u32, value: u32, yes: u8, no: u8| libc::sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt: yes,
-        jf: no,
-        k: value,
-    };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let filter = [
-        jump(load, 0, 0, 0),
-        jump(equal, call, 0, 3),
+        statement(load, 0, 0, 0),
+        statement(equal, call, 0, 3),
         // The low half of the fifth argument, on little-endian machines.
-        jump(load, 16 + 4 * 8, 0, 0),
-        jump(equal, 0, 1, 0),
-        jump(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, 0, 0),
-        jump(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        statement(load, 16 + 4 * 8, 0, 0),
+        statement(equal, 0, 1, 0),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, 0, 0),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
     install(command, filter.to_vec());
 }
@@ -126,12 +125,6 @@ pub fn without_rename_flags(command: &mut Command) {
 /// The command sees a disk that fails whenever it is waited for.
 pub fn without_flushing(command: &mut Command) {
     let refuse = libc::SECCOMP_RET_ERRNO | libc::EIO as u32;
-    let statement = |code: u32, value: u32, yes: u8, no: u8| libc::sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt: yes,
-        jf: no,
-        k: value,
-    };
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let number = |call: libc::c_long| u32::try_from(call).unwrap();
     let filter = [

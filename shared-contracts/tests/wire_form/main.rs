@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
 
 mod messages;
+mod patch_requests;
 mod records;
 
 use std::collections::BTreeMap;

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use shared_contracts::patches::{LineRange, Nearest, OperationOutcome};
 
-use super::super::decide::{Verdict, decide};
+use super::super::decide::{Places, Verdict, decide};
 use super::super::form::Forms;
 use super::super::near::alike;
 use super::super::partly;
 use super::super::refusal::{line_diff_text, no_match};
 use super::super::seat::Seat;
 use super::super::way::Way;
-use super::{InBase, Places};
+use super::InBase;
 use crate::hints;
 use crate::hunks::{HunkLines, to_u32};
 use crate::lines::{Lines, is_telling};

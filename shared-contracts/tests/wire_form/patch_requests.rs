@@ -1,28 +1,11 @@
-//! The wire form of what is asked about patches and answered, pinned as in `wire_form.rs`.
+//! What is asked about patches and answered.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
-
-use std::path::Path;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use shared_contracts::events::EventBody;
 use shared_contracts::ids::*;
 use shared_contracts::patches::*;
 use shared_contracts::problem::{Problem, ProblemKind};
 
-const AT_MS: u64 = 1_795_000_000_000;
-
-fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(name: &str, value: &T) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.json"));
-    let text = serde_json::to_string_pretty(value).unwrap() + "\n";
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &text).unwrap();
-    }
-    let pinned = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(text, pinned, "the wire form of {name} has changed");
-    assert_eq!(&serde_json::from_str::<T>(&pinned).unwrap(), value, "{name} does not read back");
-}
+use super::{AT_MS, golden};
 
 fn patch() -> PatchBatchId {
     PatchBatchId::new(AT_MS, 1)
