@@ -7,11 +7,16 @@ use shared_contracts::page::Page;
 use xtask::client::Client;
 use xtask::plane::{Plane, PlaneOptions};
 
+static PLANE: OnceLock<Plane> = OnceLock::new();
+
+/// Lines of the plane's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 8;
+
 /// The plane of this test program, started by whichever test comes first. It ends with the program, by xtask's
 /// guardian; its folder `.patchbay/acceptance-<program>` stays until the next run, so that a failure can be looked at.
 pub fn plane() -> &'static Plane {
-    static PLANE: OnceLock<Plane> = OnceLock::new();
     PLANE.get_or_init(|| {
+        show_causes();
         // On a thread of its own: a test is already inside of a runtime.
         let started = std::thread::spawn(|| {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
@@ -20,6 +25,21 @@ pub fn plane() -> &'static Plane {
         let plane = started.join().expect("starting the plane does not panic");
         plane.unwrap_or_else(|error| panic!("the plane does not start: {error:#}"))
     })
+}
+
+/// An answer never says what failed inside, but the plane's log does; where it cannot be looked at later, a failed
+/// test must show it. So with the room on the disk, which no log names.
+fn show_causes() {
+    let shown_before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Some(plane) = PLANE.get() {
+            eprintln!("the plane's log ends with:\n{}", plane.log_tail(LOG_LINES_SHOWN));
+        }
+        if let Ok(free) = xtask::layout::free_bytes() {
+            eprintln!("free on the disk: {} MB", free / 1_000_000);
+        }
+        shown_before(panic);
+    }));
 }
 
 fn options() -> PlaneOptions {

@@ -16,6 +16,12 @@ pub fn state() -> PathBuf {
     repository().join(".patchbay")
 }
 
+/// What this user may still write to the repository's disk.
+pub fn free_bytes() -> Result<u64> {
+    let facts = rustix::fs::statvfs(repository()).context("cannot ask for the free space on the disk")?;
+    Ok(facts.f_bavail * facts.f_frsize)
+}
+
 /// Where cargo puts native builds.
 pub fn native_target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {

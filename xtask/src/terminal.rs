@@ -117,7 +117,7 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// `512 B`, `3.4 KiB`, `12.0 MiB`
+/// `512 B`, `3.4 KiB`, `12.0 MiB`, `5.5 GiB`
 pub fn bytes(count: u64) -> String {
     const KIB: f64 = 1024.0;
     let count_f64 = count as f64;
@@ -125,8 +125,10 @@ pub fn bytes(count: u64) -> String {
         format!("{count} B")
     } else if count_f64 < KIB * KIB {
         format!("{:.1} KiB", count_f64 / KIB)
-    } else {
+    } else if count_f64 < KIB * KIB * KIB {
         format!("{:.1} MiB", count_f64 / KIB / KIB)
+    } else {
+        format!("{:.1} GiB", count_f64 / KIB / KIB / KIB)
     }
 }
 
@@ -141,5 +143,6 @@ mod tests {
         assert_eq!(seconds(Duration::from_secs(125)), "2 min 05 s");
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(3_482), "3.4 KiB");
+        assert_eq!(bytes(6 << 30), "6.0 GiB");
     }
 }

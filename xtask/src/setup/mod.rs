@@ -16,8 +16,12 @@ use anyhow::{Result, bail};
 pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
 pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
 
+use crate::layout;
 use crate::process::text_of;
 use crate::terminal;
+
+/// What `cargo xtask test` writes from nothing: builds, npm's packages, the state of its planes.
+const WRITTEN_BYTES: u64 = 6 << 30;
 
 /// What the things are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub enum Extent {
 pub fn everything(extent: Extent) -> Result<()> {
     let started = Instant::now();
     terminal::heading("Setup");
+    look_at_disk()?;
     let toolchain = toolchain::ensure()?;
     if extent == Extent::Everything && toolchain == WasmToolchain::Debian {
         debian::ensure_lints()?;
@@ -44,6 +49,21 @@ pub fn everything(extent: Extent) -> Result<()> {
         ensure_cpp()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
+    Ok(())
+}
+
+/// A full disk fails far from its cause: SQLite's writes, a linker's output.
+fn look_at_disk() -> Result<()> {
+    let free = layout::free_bytes()?;
+    let shown = terminal::bytes(free);
+    if free < WRITTEN_BYTES {
+        terminal::notice(&format!(
+            "only {shown} free on the disk; all builds together take {}",
+            terminal::bytes(WRITTEN_BYTES)
+        ));
+    } else {
+        terminal::found("disk", &format!("{shown} free"), None);
+    }
     Ok(())
 }
 
