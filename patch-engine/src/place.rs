@@ -8,6 +8,7 @@
 //! hunk stands once, `plain` comes to the same in a fraction of the time.
 
 mod assemble;
+mod beside;
 #[cfg(test)]
 mod came;
 mod chain;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use shared_contracts::patches::{Hunk, OperationOutcome};
 
+use super::beside::{Beside, InFile, beside};
 use super::form::{Form, Forms, Index};
 use super::refusal::{ambiguous, no_match};
 use super::seat::{Seat, intersect};
@@ -207,7 +208,7 @@ fn seat<'hunk>(
     form: Form,
 ) -> Verdict<'hunk> {
     let file = forms.file;
-    match beside(forms, hunk, at) {
+    match beside(hunk, &mut InFile::new(forms, at)) {
         Beside::Same => {
             return Verdict::Seated(Seat {
                 landed: true,
@@ -225,59 +226,6 @@ fn seat<'hunk>(
         Some(seat) => Verdict::Seated(seat),
         None => Verdict::Nowhere,
     }
-}
-
-/// What stands around an `old` that could be part of a `new`.
-enum Beside {
-    Other,
-    /// Much of what the hunk inserts.
-    Alike,
-    /// All of it, in another form.
-    Same,
-}
-
-/// Longer hunks are not looked at beside themselves.
-const BESIDE_LINES_MAX: usize = 1_000;
-
-/// Where `old` is a part of `new`, it stands before the hunk and after: only what is around it tells which. It may have
-/// been written in another form, or edited since.
-fn beside(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, at: usize) -> Beside {
-    let file = forms.file;
-    let (old, new) = (&hunk.old, &hunk.new);
-    if old.is_empty() || old.len() >= new.len() || new.len() > BESIDE_LINES_MAX {
-        return Beside::Other;
-    }
-    let mut found = Beside::Other;
-    let (first, last) = (old.get(0), old.get(old.len() - 1));
-    for above in 0..=new.len() - old.len() {
-        let is_part = new.get(above) == first
-            && new.get(above + old.len() - 1) == last
-            && new.slice(above..above + old.len()) == old.text();
-        let Some(begin) = at.checked_sub(above).filter(|_| is_part) else { continue };
-        let key = |line| Form::Punctuation.key(line);
-        let added = || (0..new.len()).filter(|line| !(above..above + old.len()).contains(line));
-        let same = |line: &usize| key(new.get(*line)) == key(file.get(begin + line));
-        if begin + new.len() <= file.len() && added().all(|line| same(&line)) {
-            return Beside::Same;
-        }
-        let telling: Vec<&str> = added().map(|line| new.get(line)).filter(|line| is_telling(line)).collect();
-        let window = begin..(begin + new.len()).min(file.len());
-        let there = set(window.clone().map(|line| key(file.get(line))));
-        let is_alike = |of: &[&str]| {
-            let common = of.iter().filter(|line| there.contains(&Form::Punctuation.key(line))).count();
-            common * 5 > of.len() * 3
-        };
-        if telling.len() > 1 && is_alike(&telling) {
-            // What stands elsewhere too stands here by chance as well.
-            let index = forms.index(Form::Punctuation);
-            let own: Vec<&str> =
-                telling.iter().copied().filter(|line| !stands_outside(index, line, &window)).collect();
-            if own.is_empty() || is_alike(&own) {
-                found = Beside::Alike;
-            }
-        }
-    }
-    found
 }
 
 /// Whether a `new` at another place makes it doubtful that the only `old` is the one meant: the hunk may have landed on
