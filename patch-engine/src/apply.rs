@@ -67,8 +67,8 @@ fn edit<S: Snapshot>(
     base_sha256: Option<Sha256>,
     hunks: &[Hunk],
 ) -> Outcome {
-    let untouched = tree.untouched(path).and_then(File::text);
-    let known = base_sha256.and_then(|wanted| tree.base(wanted)).map(|text| BaseText { text, untouched });
+    let base_text = base_sha256.and_then(|wanted| tree.base(wanted));
+    let known = base_text.map(|text| BaseText { text, untouched: tree.untouched(path).and_then(File::text) });
     change_text(tree, path, |text| {
         let base = base_sha256.map_or(Base::Unknown, |wanted| match Sha256::of(text.as_bytes()) {
             found if found == wanted => Base::Current,

@@ -3,9 +3,9 @@
 //!
 //! The ladder, strictest rung first: `exact`, then the forms of `form` (line endings, blanks at the end, indentation,
 //! punctuation; `style` writes the new lines as the file would), then `partial`. The strictest rung on which a hunk
-//! stands anywhere decides: it stands there once, or it is refused. `decide` tells pending
-//! from landed; `provenance` takes the way over the base where that is at hand; `assemble` puts the hunks in. Where every
-//! hunk stands once, `plain` comes to the same in a fraction of the time.
+//! stands anywhere (`found`) decides: it stands there once, or it is refused. `decide` tells pending from landed;
+//! `provenance` takes the way over the base where that is at hand; `assemble` puts the hunks in. Where every hunk stands
+//! once, `plain` comes to the same in a fraction of the time; `chain` takes many edits of one file at once.
 
 mod assemble;
 mod beside;
@@ -16,6 +16,7 @@ mod decide;
 mod doubt;
 mod exact;
 mod form;
+mod found;
 mod near;
 mod neighbours;
 mod occurrences;
@@ -36,12 +37,13 @@ use shared_contracts::patches::{Hunk, LineRange, OperationOutcome, PlacementStep
 
 use crate::hints;
 use crate::hunks::{HunkLines, malformed_as};
-use crate::lines::{Lines, content, indentation};
+use crate::lines::{Lines, indentation};
 pub(crate) use assemble::{assemble, check_collisions};
 pub(crate) use chain::{Direction, chain, through};
 use decide::{Found, Places, Verdict, decide, insertion};
-use exact::{exact_places, is_all, runs};
+use exact::is_all;
 use form::Forms;
+use found::found;
 use plain::plain;
 use refusal::ambiguous;
 
@@ -246,91 +248,6 @@ fn in_habit<'hunk>(
         return seats;
     }
     seats.into_iter().zip(lines).map(|(seat, hunk)| seat.in_habit(hunk, file, &pairs)).collect()
-}
-
-/// For each hunk where its `old` and its `new` stand.
-fn found(forms: &mut Forms<'_, '_>, hunks: &[Hunk], lines: &[HunkLines<'_>]) -> Vec<Places> {
-    let exact = exact_places(forms, &runs(lines));
-    found_beyond(forms, hunks, lines, exact)
-}
-
-/// The same, given where they stand byte for byte.
-fn found_beyond(
-    forms: &mut Forms<'_, '_>,
-    hunks: &[Hunk],
-    lines: &[HunkLines<'_>],
-    exact: Vec<Vec<usize>>,
-) -> Vec<Places> {
-    let file = forms.file;
-    let scopes = scope::scopes(forms, hunks);
-    let runs = runs(lines);
-    let narrow = |run: usize, places: Vec<usize>| -> Vec<usize> {
-        let (Some(hunk), Some(lines)) = (hunks.get(run / 2), runs.get(run)) else { return places };
-        let last = file.len().saturating_sub(lines.len());
-        if hunk.at_end && places.contains(&last) {
-            return vec![last];
-        }
-        match scopes.get(run / 2) {
-            Some(Some(scope)) => scope.narrow(places),
-            _ => places,
-        }
-    };
-    let mut found: Vec<Option<Found>> = exact
-        .into_iter()
-        .enumerate()
-        .map(|(run, mut places)| {
-            // A last line that only lacks its terminator is as good a place.
-            let open = runs.get(run).and_then(|lines| at_open_end(file, lines));
-            places.extend(open.filter(|_| !places.is_empty()));
-            let places = narrow(run, places);
-            let is_open = places.len() == 1 && places.first().copied() == open;
-            let form = if is_open { Form::Ending } else { Form::Exact };
-            (!places.is_empty()).then_some(Found { form, places })
-        })
-        .collect();
-    for form in Form::COARSE {
-        // A hunk whose `old` stands is not looked at again.
-        let open = |run: &usize| {
-            let old_stands = found.get(run & !1).is_none_or(Option::is_some);
-            !old_stands
-                && found.get(*run).is_some_and(Option::is_none)
-                && runs.get(*run).is_some_and(|run| !run.is_empty())
-        };
-        let looked_for: Vec<usize> = (0..runs.len()).filter(open).collect();
-        let open_runs: Vec<&Lines<'_>> =
-            looked_for.iter().filter_map(|run| runs.get(*run).copied()).collect();
-        if open_runs.is_empty() {
-            break;
-        }
-        let all = forms.index(form).places(&open_runs);
-        for ((run, lines), mut places) in looked_for.into_iter().zip(open_runs).zip(all) {
-            if form >= Form::Indentation {
-                places.retain(|at| is_uniform(file, lines, *at));
-            }
-            if let (false, Some(slot)) = (places.is_empty(), found.get_mut(run)) {
-                *slot = Some(Found { form, places: narrow(run, places) });
-            }
-        }
-    }
-    let mut pairs = Vec::with_capacity(lines.len());
-    let mut rest = found.into_iter();
-    while let (Some(old), Some(new)) = (rest.next(), rest.next()) {
-        pairs.push((old, new));
-    }
-    pairs
-}
-
-/// Where lines stand at the end of a file whose last line lacks the terminator that they have.
-fn at_open_end(file: &Lines<'_>, lines: &Lines<'_>) -> Option<usize> {
-    let at = file.len().checked_sub(lines.len())?;
-    let is_there = file.is_open() && !lines.is_open() && file.slice(at..file.len()) == content(lines.text());
-    (is_there && !lines.is_empty()).then_some(at)
-}
-
-fn is_uniform(file: &Lines<'_>, lines: &Lines<'_>, at: usize) -> bool {
-    let pairs: Vec<(&str, &str)> =
-        lines.iter().enumerate().map(|(offset, line)| (line, file.get(at + offset))).collect();
-    style::Style::observe(&pairs).is_some()
 }
 
 /// By its edited context; one whose `new` stands so has landed.

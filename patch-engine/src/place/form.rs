@@ -28,13 +28,12 @@ impl Form {
 
     /// What of the line counts. No line of two is the same in one form and not in a coarser one.
     pub(crate) fn key(self, line: &str) -> Cow<'_, str> {
-        const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
         match self {
             Self::Exact => Cow::Borrowed(line),
             Self::Ending => Cow::Borrowed(content(line)),
-            Self::Trailing => Cow::Borrowed(content(line).trim_end_matches(BLANKS)),
-            Self::Indentation => Cow::Borrowed(content(line).trim_matches(BLANKS)),
-            Self::Punctuation => folded(content(line).trim_matches(BLANKS)),
+            Self::Trailing => Cow::Borrowed(without_blanks_at_end(content(line))),
+            Self::Indentation => Cow::Borrowed(without_blanks(content(line))),
+            Self::Punctuation => folded(without_blanks(content(line))),
         }
     }
 
@@ -47,6 +46,20 @@ impl Form {
             Self::Punctuation => PlacementStep::Punctuation,
         }
     }
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0xc)
+}
+
+fn without_blanks_at_end(line: &str) -> &str {
+    let end = line.bytes().rposition(|byte| !is_blank(&byte)).map_or(0, |last| last + 1);
+    line.get(..end).unwrap_or_default()
+}
+
+fn without_blanks(line: &str) -> &str {
+    let start = line.bytes().take_while(is_blank).count();
+    without_blanks_at_end(line.get(start..).unwrap_or_default())
 }
 
 fn folded(line: &str) -> Cow<'_, str> {
@@ -84,9 +97,9 @@ pub(crate) type Mixing = BuildHasherDefault<Mixer>;
 pub(crate) struct Mixer(u64);
 
 impl Mixer {
+    /// One product of 64 bits: WebAssembly has no wider one.
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
-        self.0 = product as u64 ^ (product >> 64) as u64;
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
@@ -106,8 +119,9 @@ impl Hasher for Mixer {
     // What ends a string; its length is mixed in already.
     fn write_u8(&mut self, _: u8) {}
 
+    // The upper bits are the well mixed ones; tables look at the lower ones.
     fn finish(&self) -> u64 {
-        self.0
+        self.0 ^ self.0 >> 32
     }
 }
 
