@@ -56,8 +56,8 @@ async fn apply_direct(
     let Sent { operations, reading } = sent(patch.body, patch.format)?;
     if operations.iter().any(Result::is_err) {
         let begun_ms = now_ms();
-        let wanted = wanted(bindings, patch.project_id, base_revision, operations).await?;
-        let refusal = check_patches::check(bindings, patch.project_id, wanted).await;
+        let wanted = wanted(bindings, None, patch.project_id, base_revision, operations).await?;
+        let refusal = check_patches::check(bindings, patch.project_id, reading.clone(), wanted).await;
         let Err(Failure::Problem(problem)) = refusal else {
             return refusal.and(Err(Failure::internal("an unreadable patch", "it was planned")));
         };
@@ -119,7 +119,7 @@ async fn land(
         patch_batch_id: patch.id,
         title: patch.title.clone(),
         reading,
-        wanted: wanted(bindings, patch.project_id, patch.base_revision, operations).await?,
+        wanted: wanted(bindings, None, patch.project_id, patch.base_revision, operations).await?,
     };
     match object::call(&bindings.workspace(patch.project_id)?, &command).await {
         Ok(kept) => settle::applied(bindings, patch, kept, since_ms).await,

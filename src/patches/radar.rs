@@ -36,7 +36,7 @@ pub async fn find_touches(
     batch: PatchBatch,
 ) -> Outcome<Vec<OperationReceipt>> {
     let operations = batch.operations.into_iter().map(Ok).collect();
-    let wanted = wanted(bindings, patch.project_id, patch.base_revision, operations).await?;
+    let wanted = wanted(bindings, None, patch.project_id, patch.base_revision, operations).await?;
     let workspace = bindings.workspace(patch.project_id)?;
     match object::call(&workspace, &WorkspaceCommand::Touches { wanted }).await {
         Ok(Touched { revision, touches }) => {

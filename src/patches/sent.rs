@@ -2,7 +2,7 @@
 
 use patch_engine::Parsed;
 use patch_engine::formats;
-use shared_contracts::ids::ProjectId;
+use shared_contracts::ids::{OwnerId, ProjectId};
 use shared_contracts::limits::PATCH_OPERATIONS_MAX;
 use shared_contracts::patches::Reading;
 use shared_contracts::patches::{PatchBody, PatchFormat};
@@ -42,13 +42,14 @@ pub fn sent(body: PatchBody, format: Option<PatchFormat>) -> Outcome<Sent> {
     Ok(sent)
 }
 
-/// With what the project denies.
+/// With what the project denies. It must be this owner's; none where that is known already.
 pub async fn wanted(
     bindings: &Bindings,
+    owner_id: Option<OwnerId>,
     project_id: ProjectId,
     base_revision: u64,
     operations: Vec<Parsed>,
 ) -> Outcome<Wanted> {
-    let denied_paths = projects::denied_paths(&bindings.db, project_id).await?;
+    let denied_paths = projects::denied_paths(&bindings.db, owner_id, project_id).await?;
     Ok(Wanted { operations, base_revision, denied_paths })
 }

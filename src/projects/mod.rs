@@ -46,9 +46,9 @@ pub async fn require(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
     get_project(db, owner_id, id).await.map(drop)
 }
 
-/// Globs of paths that patch batches may not touch.
-pub async fn denied_paths(db: &Db, id: ProjectId) -> Outcome<Vec<String>> {
-    store::denied_paths(db, id).await?.ok_or_else(|| Failure::not_found("project", id))
+/// Globs of paths that patch batches may not touch. With an owner this is [`require`] too.
+pub async fn denied_paths(db: &Db, owner_id: Option<OwnerId>, id: ProjectId) -> Outcome<Vec<String>> {
+    store::denied_paths(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("project", id))
 }
 
 pub async fn update_project(

@@ -27,7 +27,8 @@ pub const GET: &str =
     concat!("SELECT ", record!(), " AS record FROM projects WHERE id = ?1 AND owner_id = ?2");
 
 /// For whoever has seen that the project is the caller's.
-pub const DENIED_PATHS: &str = "SELECT denied_paths AS record FROM projects WHERE id = ?1";
+pub const DENIED_PATHS: &str =
+    "SELECT denied_paths AS record FROM projects WHERE id = ?1 AND (?2 IS NULL OR owner_id = ?2)";
 
 pub const UPDATE: &str = "UPDATE projects
   SET name = coalesce(?3, name), description = coalesce(?4, description),
@@ -78,8 +79,8 @@ pub async fn get(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<Option<St
     db.record(GET, args![id.to_string(), owner_id.to_string()]).await
 }
 
-pub async fn denied_paths(db: &Db, id: ProjectId) -> Outcome<Option<Vec<String>>> {
-    db.typed(DENIED_PATHS, args![id.to_string()]).await
+pub async fn denied_paths(db: &Db, owner_id: Option<OwnerId>, id: ProjectId) -> Outcome<Option<Vec<String>>> {
+    db.typed(DENIED_PATHS, args![id.to_string(), owner_id.map(|id| id.to_string())]).await
 }
 
 pub async fn update(

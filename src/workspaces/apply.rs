@@ -83,7 +83,7 @@ fn commit(
         project_id: batch.project_id,
         revision_before: head.revision,
         revision_after,
-        files: plan::files(&plan.changes, contents),
+        files: plan::files(tree, head, &plan.changes, contents)?,
         operations: plan.operations,
         applied_at_ms: now,
     };

@@ -53,7 +53,7 @@ pub enum WorkspaceCommand {
     /// Answers the `KeptReceipt` of a batch that made a revision, or nothing.
     Receipt { patch_batch_id: PatchBatchId },
     /// Writes nothing. Answers a `PatchCheck`, or the problem `patch_refused`.
-    Check { project_id: ProjectId, wanted: Wanted },
+    Check { project_id: ProjectId, reading: Reading, wanted: Wanted },
     /// Writes nothing. Answers what of the head is `Touched`, or the problem `patch_refused`.
     Touches { wanted: Wanted },
     /// Of a batch that was applied. Answers the `PatchBatch` that takes it back.

@@ -155,8 +155,8 @@ impl Workspace {
             WorkspaceCommand::Receipt { patch_batch_id } => {
                 object::answer(&apply::receipt(tree, patch_batch_id)?)
             }
-            WorkspaceCommand::Check { project_id, wanted } => {
-                object::answer(&plan::check(tree, &bucket, project_id, wanted).await?)
+            WorkspaceCommand::Check { project_id, reading, wanted } => {
+                object::answer(&plan::check(tree, &bucket, project_id, reading, wanted).await?)
             }
             WorkspaceCommand::Touches { wanted } => {
                 let operations = wanted.operations.clone();

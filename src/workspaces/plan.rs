@@ -148,34 +148,37 @@ async fn file(tree: &Tree, bucket: &Bucket, entry: &ManifestEntry) -> Outcome<Fi
     Ok(File { bytes, mode: entry.mode })
 }
 
-/// `after` are the hashes of the new contents, in the order of the changes.
-pub fn files(changes: &[FileChange], after: &[Option<Sha256>]) -> Vec<FileReceipt> {
-    let receipt = |(change, after): (&FileChange, &Option<Sha256>)| FileReceipt {
-        path: change.path.clone(),
-        sha256_before: hash(change.before.as_ref()),
-        sha256_after: *after,
+/// `after` are the hashes of the new contents, in the order of the changes to the head.
+pub fn files(
+    tree: &Tree,
+    head: &Revision,
+    changes: &[FileChange],
+    after: &[Option<Sha256>],
+) -> Outcome<Vec<FileReceipt>> {
+    let receipt = |(change, after): (&FileChange, &Option<Sha256>)| {
+        let before = tree.file(&change.path, head.revision)?;
+        let sha256_before = before.map(|entry| entry.sha256);
+        Ok(FileReceipt { path: change.path.clone(), sha256_before, sha256_after: *after })
     };
     changes.iter().zip(after).map(receipt).collect()
-}
-
-fn hash(file: Option<&File>) -> Option<Sha256> {
-    file.map(|file| Sha256::of(&file.bytes))
 }
 
 pub async fn check(
     tree: &Tree,
     bucket: &Bucket,
     project_id: ProjectId,
+    reading: Reading,
     wanted: Wanted,
 ) -> Outcome<PatchCheck> {
     let (head, plan) = plan(tree, bucket, wanted).await?;
-    let after: Vec<_> = plan.changes.iter().map(|change| hash(change.after.as_ref())).collect();
+    let hash = |change: &FileChange| change.after.as_ref().map(|file| Sha256::of(&file.bytes));
+    let after: Vec<_> = plan.changes.iter().map(hash).collect();
     let diff = patch_engine::unified_diff(&plan.changes);
     Ok(PatchCheck {
         project_id,
         revision: head.revision,
-        reading: Reading::default(),
-        files: files(&plan.changes, &after),
+        reading,
+        files: files(tree, &head, &plan.changes, &after)?,
         operations: plan.operations,
         diff: (diff.len() <= PATCH_DIFF_BYTES_MAX).then_some(diff),
     })
