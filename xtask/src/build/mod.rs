@@ -16,8 +16,8 @@ use crate::setup::{self, WasmToolchain};
 use crate::terminal;
 
 /// What the Worker is made from.
-const WORKER_INPUTS: [&str; 6] =
-    ["src", "shared-contracts", "patch-engine", "Cargo.toml", "Cargo.lock", "entrypoints.mjs"];
+const WORKER_INPUTS: [&str; 7] =
+    ["src", "shared-contracts", "patch-engine", "Cargo.toml", "Cargo.lock", ".cargo", "entrypoints.mjs"];
 
 /// Builds `build/index.js` and `build/index_bg.wasm`, unless they are what the sources say.
 pub fn worker() -> Result<()> {
@@ -70,8 +70,9 @@ fn shrink() -> Result<()> {
         "--output",
     ]);
     command.arg(&module);
-    // What worker-build enables, and no more: newer encodings are not workerd's yet.
+    // What the compiler and worker-build enable, and no more: newer encodings are not workerd's yet.
     for feature in [
+        "simd",
         "mutable-globals",
         "sign-ext",
         "nontrapping-float-to-int",
