@@ -19,13 +19,14 @@ const BAR: f64 = 12.0;
 /// A file of so many lines, and a patch for it.
 type Make = fn(usize) -> (String, String);
 
-const INPUTS: [(&str, PatchFormat, Make); 6] = [
+const INPUTS: [(&str, PatchFormat, Make); 7] = [
     ("all lines equal, unified diff", PatchFormat::UnifiedDiff, equal_lines_unified),
     ("all lines equal, a block of half", PatchFormat::SearchReplace, equal_lines_block),
     ("many candidates", PatchFormat::SearchReplace, many_candidates),
     ("many SEARCH heads", PatchFormat::SearchReplace, many_heads),
     ("codex, bare @@", PatchFormat::Codex, codex_bare),
     ("near miss in a large file", PatchFormat::SearchReplace, near_miss),
+    ("blocks that copy the function above", PatchFormat::SearchReplace, near_copies),
 ];
 
 pub fn figures() -> Result<()> {
@@ -83,6 +84,20 @@ fn codex_bare(lines: usize) -> (String, String) {
     });
     let file = (0..lines).map(|line| format!("line {line}\n")).collect();
     (file, format!("*** Begin Patch\n*** Update File: {PATH}\n{hunks}*** End Patch\n"))
+}
+
+fn near_copies(lines: usize) -> (String, String) {
+    const STEPS: usize = 20;
+    let steps: String = (0..STEPS).map(|step| format!("    step_{step}();\n")).collect();
+    let function = |name: &str, number: usize| format!("fn {name}_{number}() {{\n{steps}}}\n\n");
+    let count = lines / (STEPS + 3);
+    let blocks = (0..count).map(|number| {
+        let (copy, below) = (function("g", number), format!("fn f_{}() {{\n", number + 1));
+        let (search, replace) = (format!("}}\n\n{below}"), format!("}}\n\n{copy}{below}"));
+        format!("{PATH}\n<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n")
+    });
+    let blocks = blocks.collect();
+    ((0..=count).map(|number| function("f", number)).collect(), blocks)
 }
 
 fn near_miss(lines: usize) -> (String, String) {

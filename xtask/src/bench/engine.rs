@@ -5,7 +5,8 @@
 //! reads the file and answers with receipts and a diff; the other one has the file in memory and asks nobody.
 //!
 //! Row 13 wants the engine's time alone. A request with every function edited, less one with a few of them edited, is
-//! the engine's work on the rest: what a request costs besides is in both. Natively the same difference is taken.
+//! the engine's work on the rest and the JSON that carries it: what a request costs besides is in both. Natively the
+//! same difference is taken of the same steps.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
