@@ -16,11 +16,10 @@ use worker::{ByteStream, Headers, Request, Response};
 
 use super::caller::Caller;
 use crate::bindings::Bindings;
+use crate::platform::body::drain;
 use crate::platform::failure::{Failure, Outcome};
 use crate::platform::json_path::path_at;
 
-/// So much of a body that is refused is read.
-const DRAINED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const JSON_TYPES: [&str; 3] = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
 
 pub struct Call {
@@ -74,28 +73,23 @@ impl Call {
         Ok((read_json(&bytes)?, bytes))
     }
 
-    /// The whole body. One that is too large is read on to nowhere: a sender whose connection is closed while it sends
-    /// never sees the answer.
+    /// The whole body.
     async fn bytes(&self, most: u64) -> Outcome<Vec<u8>> {
         let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
         let mut is_too_large = announced.is_some_and(|length| length > most);
-        let (mut bytes, mut length) = (Vec::new(), 0);
+        let mut bytes = Vec::new();
         let Some(stream) = self.stream() else { return Ok(bytes) };
         let mut pieces = ByteStream::from(stream);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            length += piece.len() as u64;
-            is_too_large |= length > most;
-            if length > DRAINED_BYTES_MAX.max(most) {
-                break;
-            }
-            if is_too_large {
-                bytes = Vec::new();
-            } else {
-                bytes.extend_from_slice(&piece);
-            }
+        while !is_too_large && let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece?);
+            is_too_large = bytes.len() as u64 > most;
         }
-        if is_too_large { Err(Failure::too_large("The body", most, "bytes")) } else { Ok(bytes) }
+        if is_too_large {
+            drop(bytes);
+            drain(&mut pieces).await;
+            return Err(Failure::too_large("The body", most, "bytes"));
+        }
+        Ok(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What no capability owns: the database, the clock, ids, calls between objects, and how things fail.
 
+pub mod body;
 pub mod clock;
 pub mod d1;
 pub mod failure;

@@ -125,13 +125,13 @@ pub async fn import(
     bucket: &Bucket,
     project_id: ProjectId,
     import_id: ImportId,
-    mut body: ByteStream,
+    body: &mut ByteStream,
 ) -> Outcome<ImportReceipt> {
     let mut staging = Staging::begin(tree, import_id)?;
     let mut reader = TarReader::default();
     let mut current: Option<(Entry, WorkspacePath, BlobWriter)> = None;
     let mut new_blob_bytes = 0;
-    while let Some(steps) = next_steps(&mut body, &mut reader).await? {
+    while let Some(steps) = next_steps(body, &mut reader).await? {
         for step in steps {
             match step {
                 Step::Begin(entry) => {

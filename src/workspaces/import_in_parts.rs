@@ -19,7 +19,7 @@ use crate::platform::sql::number;
 use crate::sql_args;
 
 /// `start_import`: stages a manifest; answers which blobs are missing.
-pub async fn start(tree: &Tree, import_id: ImportId, mut body: ByteStream) -> Outcome<StartedImport> {
+pub async fn start(tree: &Tree, import_id: ImportId, body: &mut ByteStream) -> Outcome<StartedImport> {
     let mut staging = Staging::begin(tree, import_id)?;
     let (mut pending, mut received, mut line_number) = (Vec::new(), 0u64, 0u64);
     while let Some(piece) = body.next().await {
@@ -140,7 +140,7 @@ pub async fn store_blobs(
     bucket: &Bucket,
     project_id: ProjectId,
     import_id: ImportId,
-    mut body: ByteStream,
+    body: &mut ByteStream,
 ) -> Outcome<StoredBlobs> {
     if require_open(tree, import_id)?.is_some() {
         return Err(Failure::wrong_state(format!("Import {import_id} is committed; it takes no more blobs")));
@@ -148,7 +148,7 @@ pub async fn store_blobs(
     let mut reader = TarReader::default();
     let mut current: Option<(Sha256, BlobWriter)> = None;
     let (mut stored, mut stored_bytes, mut announced) = (0, 0, 0u64);
-    while let Some(steps) = next_steps(&mut body, &mut reader).await? {
+    while let Some(steps) = next_steps(body, &mut reader).await? {
         for step in steps {
             match step {
                 Step::Begin(entry) => {

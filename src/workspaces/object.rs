@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use shared_contracts::ids::ImportId;
 use shared_contracts::problem::ProblemKind;
-use worker::{Bucket, DurableObject, Env, Request, Response, State};
+use worker::{Bucket, ByteStream, DurableObject, Env, Request, Response, State};
 
 use super::commands::WorkspaceCommand;
 use super::tree::Tree;
 use super::{apply, collect, commit, export, import, import_in_parts, plan, touches};
 use crate::bindings::Bindings;
+use crate::platform::body::drain;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::{Failure, Outcome};
 use crate::platform::ids::entropy;
@@ -121,17 +122,19 @@ impl Workspace {
             WorkspaceCommand::Revision { revision } => object::answer(&tree.revision(revision)?),
             WorkspaceCommand::Import { project_id } => {
                 let import_id = ImportId::new(now_ms(), entropy()?);
-                let receipt = import::import(tree, &bucket, project_id, import_id, request.stream()?).await?;
-                object::answer(&receipt)
+                let import =
+                    async |body: &mut _| import::import(tree, &bucket, project_id, import_id, body).await;
+                object::answer(&taken(request.stream()?, import).await?)
             }
             WorkspaceCommand::StartImport { import_id } => {
-                object::answer(&import_in_parts::start(tree, import_id, request.stream()?).await?)
+                let start = async |body: &mut _| import_in_parts::start(tree, import_id, body).await;
+                object::answer(&taken(request.stream()?, start).await?)
             }
             WorkspaceCommand::StoreBlobs { project_id, import_id } => {
-                let body = request.stream()?;
-                object::answer(
-                    &import_in_parts::store_blobs(tree, &bucket, project_id, import_id, body).await?,
-                )
+                let store = async |body: &mut _| {
+                    import_in_parts::store_blobs(tree, &bucket, project_id, import_id, body).await
+                };
+                object::answer(&taken(request.stream()?, store).await?)
             }
             WorkspaceCommand::CommitImport { import_id } => object::answer(&commit::commit(tree, import_id)?),
             WorkspaceCommand::Tree { query } => object::answer(&tree.list(&query)?),
@@ -176,4 +179,13 @@ impl Workspace {
             }
         }
     }
+}
+
+/// What comes of a body; one that is refused is read to its end.
+async fn taken<T>(mut body: ByteStream, take: impl AsyncFnOnce(&mut ByteStream) -> Outcome<T>) -> Outcome<T> {
+    let outcome = take(&mut body).await;
+    if outcome.is_err() {
+        drain(&mut body).await;
+    }
+    outcome
 }
