@@ -11,13 +11,6 @@ use shared_contracts::patches::{PatchBatch, PatchFormat, PatchOperation};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
-const FORMATS: [PatchFormat; 5] = [
-    PatchFormat::UnifiedDiff,
-    PatchFormat::SearchReplace,
-    PatchFormat::Codex,
-    PatchFormat::WholeFile,
-    PatchFormat::Json,
-];
 const FAILURES_KEPT: usize = 20;
 
 type Tree = BTreeMap<WorkspacePath, File>;
@@ -110,7 +103,7 @@ fn trip(pair: &Pair, number: usize, ways: Ways, trips: &mut Trips) -> Result<(),
     }
     for first in chosen(ways, number) {
         let Some(operations) = through(first, &batch.operations, &before, &changes, trips)? else { continue };
-        for second in chosen(ways, number / FORMATS.len()) {
+        for second in chosen(ways, number / PatchFormat::ALL.len()) {
             through(second, &operations, &before, &changes, trips)
                 .map_err(|what| format!("{first:?}, {what}"))?;
         }
@@ -119,8 +112,12 @@ fn trip(pair: &Pair, number: usize, ways: Ways, trips: &mut Trips) -> Result<(),
 }
 
 fn chosen(ways: Ways, number: usize) -> impl Iterator<Item = PatchFormat> {
-    let is_chosen = move |index: usize| ways == Ways::All || index == number % FORMATS.len();
-    FORMATS.into_iter().enumerate().filter(move |(index, _)| is_chosen(*index)).map(|(_, format)| format)
+    let is_chosen = move |index: usize| ways == Ways::All || index == number % PatchFormat::ALL.len();
+    PatchFormat::ALL
+        .into_iter()
+        .enumerate()
+        .filter(move |(index, _)| is_chosen(*index))
+        .map(|(_, format)| format)
 }
 
 /// The operations written as text and read again. None where the format cannot say them.

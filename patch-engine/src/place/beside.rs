@@ -44,20 +44,25 @@ impl Around for InFile<'_, '_, '_> {
     }
 
     fn count(&mut self, line: &str) -> usize {
-        let index = self.forms.index(Form::Punctuation);
-        index.number(line).map_or(0, |id| index.postings.of(id).len())
+        self.forms.index(Form::Punctuation).lines_of(line).len()
     }
 }
 
 /// Longer hunks are not looked at beside themselves.
-pub(crate) const BESIDE_LINES_MAX: usize = 1_000;
+const BESIDE_LINES_MAX: usize = 1_000;
+
+/// Whether what stands around its `old` could tell anything of the hunk.
+pub(crate) fn has_sides(hunk: &HunkLines<'_>) -> bool {
+    let (old, new) = (&hunk.old, &hunk.new);
+    !old.is_empty() && old.len() < new.len() && new.len() <= BESIDE_LINES_MAX
+}
 
 /// What is around may have been written in another form, or edited since.
 pub(crate) fn beside(hunk: &HunkLines<'_>, around: &mut impl Around) -> Beside {
-    let (old, new) = (&hunk.old, &hunk.new);
-    if old.is_empty() || old.len() >= new.len() || new.len() > BESIDE_LINES_MAX {
+    if !has_sides(hunk) {
         return Beside::Other;
     }
+    let (old, new) = (&hunk.old, &hunk.new);
     let mut found = Beside::Other;
     let (first, last) = (old.get(0), old.get(old.len() - 1));
     for above in 0..=new.len() - old.len() {

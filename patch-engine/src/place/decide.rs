@@ -173,8 +173,7 @@ fn brings_its_own(forms: &mut Forms<'_, '_>, hunk: &HunkLines<'_>, at: usize) ->
 
 /// Whether a line stands anywhere but here.
 fn stands_outside(index: &Index<'_>, line: &str, here: &Range<usize>) -> bool {
-    let places = index.number(line).map_or(&[][..], |id| index.postings.of(id));
-    places.iter().any(|at| !here.contains(&(*at as usize)))
+    index.lines_of(line).iter().any(|at| !here.contains(&(*at as usize)))
 }
 
 /// Whether the lines that come are some more of equal ones, up to the hunk's edge: where more of those stand than it

@@ -230,6 +230,11 @@ impl<'text> Index<'text> {
         self.numbers.of(&self.form.key(line))
     }
 
+    /// The lines of the file that are this one.
+    pub(crate) fn lines_of(&self, line: &str) -> &[u32] {
+        self.number(line).map_or(&[], |id| self.postings.of(id))
+    }
+
     pub(crate) fn run(&self, lines: &Lines<'_>) -> Vec<u32> {
         lines.iter().map(|line| self.number(line).unwrap_or(UNKNOWN)).collect()
     }

@@ -65,8 +65,7 @@ fn the_only(forms: &mut Forms<'_, '_>, lines: &Range<usize>, name: &str, is_inde
     let file = forms.file;
     for form in [Form::Trailing, Form::Indentation, Form::Punctuation] {
         let found: Vec<usize> = if is_indexed {
-            let index = forms.index(form);
-            let there = index.number(name).map_or(&[][..], |id| index.postings.of(id));
+            let there = forms.index(form).lines_of(name);
             let above = there.partition_point(|line| (*line as usize) < lines.start);
             let below = there.iter().skip(above).map(|line| *line as usize);
             below.take_while(|line| *line < lines.end).take(2).collect()

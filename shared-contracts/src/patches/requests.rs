@@ -26,6 +26,11 @@ pub enum PatchFormat {
     Json,
 }
 
+impl PatchFormat {
+    pub const ALL: [Self; 5] =
+        [Self::UnifiedDiff, Self::SearchReplace, Self::Codex, Self::WholeFile, Self::Json];
+}
+
 /// Who made a patch that is sent directly, as far as the sender knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@ const POEM: &str = "one\ntwo\nthree\nfour\n";
 /// Each answer is one line of standard output: its exit code, then the document.
 const CODING_AGENT: &str = r#"
     answer() { code=0; apply_patch --json > /tmp/answer || code=$?; printf '%s ' $code; tr -d '\n' < /tmp/answer; echo; }
-    answer <<'EOF'
+    cat > /tmp/patch <<'EOF'
 *** Begin Patch
 *** Update File: src/poem
 @@
@@ -26,6 +26,7 @@ const CODING_AGENT: &str = r#"
 +new
 *** End Patch
 EOF
+    answer < /tmp/patch
     cmp src/poem - <<'EOF' && test ! -e src/new && echo unchanged
 one
 two
@@ -33,18 +34,7 @@ three
 four
 EOF
     # As the answer says: the file's own lines.
-    sed 's/-too/-two/' > /tmp/mended <<'EOF'
-*** Begin Patch
-*** Update File: src/poem
-@@
- one
--too
-+TWO
- three
-*** Add File: src/new
-+new
-*** End Patch
-EOF
+    sed 's/-too/-two/' /tmp/patch > /tmp/mended
     answer < /tmp/mended
     answer < /tmp/mended
     ln -s /tmp out; ln -s ../../tmp/canary link; echo alive > /tmp/canary

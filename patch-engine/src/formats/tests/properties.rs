@@ -12,13 +12,6 @@ use shared_contracts::workspaces::FileMode;
 use crate::formats::{read, sniff, write};
 use crate::{File, FileChange, diff, plan};
 
-const FORMATS: [PatchFormat; 5] = [
-    PatchFormat::UnifiedDiff,
-    PatchFormat::SearchReplace,
-    PatchFormat::Codex,
-    PatchFormat::WholeFile,
-    PatchFormat::Json,
-];
 const VALID: [&str; 5] = [
     "diff --git a/x b/y\nold mode 100644\nnew mode 100755\nsimilarity index 9%\nrename from x\nrename to y\n--- a/x\n+++ b/y\n@@ -1,3 +1,3 @@ f\n a\n-b\n+c\n\n\\ No newline at end of file\n--- /dev/null\n+++ b/z\n@@ -0,0 +1 @@\n+a\n",
     "Text\n\n`x.py`\n```python\n<<<<<<< SEARCH\n:start_line:1\n-------\na\n...\nb\n=======\nc\n...\nd\n>>>>>>> REPLACE\n```\n",
@@ -112,7 +105,7 @@ proptest! {
 
     /// Through any two formats: what can be written has the same effect when it is read again.
     #[test]
-    fn a_batch_survives_every_pair_of_formats((before, wanted) in two_trees(), first in select(&FORMATS[..]), second in select(&FORMATS[..])) {
+    fn a_batch_survives_every_pair_of_formats((before, wanted) in two_trees(), first in select(&PatchFormat::ALL[..]), second in select(&PatchFormat::ALL[..])) {
         let differences = changes(&before, &wanted);
         let mut operations = diff(&differences).operations;
         for format in [first, second] {
@@ -140,7 +133,7 @@ proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC*|[ \\-+@<=>`~*\\n\\r\\t{}a-c\"/.,:0-9\\\\]{0,200}") {
         sniff(&text);
-        for format in FORMATS {
+        for format in PatchFormat::ALL {
             let _ = read(&text, Some(format));
         }
     }
@@ -162,7 +155,7 @@ proptest! {
         }
         let text = lines.concat();
         sniff(&text);
-        for format in FORMATS {
+        for format in PatchFormat::ALL {
             if let Ok(read) = read(&text, Some(format)) {
                 prop_assert!(!read.operations.is_empty());
             }

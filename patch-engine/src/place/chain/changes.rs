@@ -6,7 +6,7 @@ use shared_contracts::limits::FILE_BYTES_MAX;
 use shared_contracts::patches::{LineRange, OperationOutcome};
 
 use super::super::assemble::coarsest;
-use super::super::beside::{Around, Beside, InFile, beside};
+use super::super::beside::{Around, Beside, InFile, beside, has_sides};
 use super::super::decide::{Found, Places};
 use super::super::form::{Form, Forms, Index, Mixing, mixed};
 use super::super::near::{RARE_MAX, REACH};
@@ -60,7 +60,7 @@ impl<'file, 'text, 'hunk> Changes<'file, 'text, 'hunk> {
         let near =
             |at: &u32| self.touched((*at as usize).saturating_sub(run.len()), *at as usize + run.len());
         run.iter().any(|line| {
-            let there = index.number(line).map_or(&[][..], |id| index.postings.of(id));
+            let there = index.lines_of(line);
             there.len() <= RARE_MAX && !self.added.contains(&sum(line)) && !there.iter().any(near)
         })
     }
@@ -72,8 +72,9 @@ impl<'file, 'text, 'hunk> Changes<'file, 'text, 'hunk> {
             let around = hunk.old.len().max(hunk.new.len()) + REACH;
             let near = |at: &u32| self.touched((*at as usize).saturating_sub(around), *at as usize + around);
             let all = || hunk.old.iter().chain(hunk.new.iter());
-            let there = |line| index.number(line).map_or(&[][..], |id| index.postings.of(id));
-            let rare = || all().map(there).filter(|there| (1..=RARE_MAX).contains(&there.len()));
+            let rare = || {
+                all().map(|line| index.lines_of(line)).filter(|there| (1..=RARE_MAX).contains(&there.len()))
+            };
             rare().next().is_none()
                 || all().any(|line| is_telling(line) && self.more.contains_key(&sum(line)))
                 || rare().flatten().any(near)
@@ -114,7 +115,8 @@ impl<'file, 'text, 'hunk> Changes<'file, 'text, 'hunk> {
     ) -> bool {
         let mut hunks = seats.iter().filter_map(|seat| Some((seat.full.start, lines.get(seat.index)?)));
         hunks.any(|(at, hunk)| {
-            beside(hunk, &mut Changed::around(self, at, hunk.new.len(), forms)) != Beside::Other
+            has_sides(hunk)
+                && beside(hunk, &mut Changed::around(self, at, hunk.new.len(), forms)) != Beside::Other
         })
     }
 
