@@ -69,9 +69,10 @@ impl Patterns {
 /// others.
 fn pieces(symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
     let last = symbols.len().saturating_sub(PATTERN_SYMBOLS_MAX);
-    (0..last).step_by(PATTERN_SYMBOLS_MAX - 1).chain([last]).filter_map(move |from| {
-        symbols.get(from..symbols.len().min(from + PATTERN_SYMBOLS_MAX))
-    })
+    (0..last)
+        .step_by(PATTERN_SYMBOLS_MAX - 1)
+        .chain([last])
+        .filter_map(move |from| symbols.get(from..symbols.len().min(from + PATTERN_SYMBOLS_MAX)))
 }
 
 /// The lines of a value of several lines, each of which is secret by itself. What frames a PEM block tells nothing.
@@ -108,13 +109,6 @@ fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
         // `\u00e9` for the byte e9.
         spellings.push(value.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes());
     }
-    if let Ok(text) = std::str::from_utf8(value)
-        && text.chars().any(|char| char.len_utf8() == 4)
-    {
-        // `\ud83d\ude00`: each half is decoded by itself.
-        let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        spellings.push(escaped.into_bytes());
-    }
     spellings
 }
 
@@ -134,7 +128,7 @@ fn readings(value: &[u8]) -> Vec<Vec<u8>> {
 
 /// The base64 digits that depend on `value` alone where `phase` bytes stand before it in its group of three.
 fn base64_inside(value: &[u8], phase: usize, alphabet: &Alphabet) -> Vec<u8> {
-    let padded = [&[0; 2][..phase.min(2)], value].concat();
+    let padded = [vec![0; phase], value.to_vec()].concat();
     let digits = GeneralPurpose::new(alphabet, NO_PAD).encode(&padded);
     let first = (phase * 8).div_ceil(6);
     let end = padded.len() * 8 / 6;

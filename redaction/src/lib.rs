@@ -56,6 +56,8 @@
 
 mod forms;
 mod matcher;
+#[cfg(test)]
+mod properties;
 mod scan;
 mod stream;
 mod view;
@@ -94,7 +96,9 @@ pub enum Refused {
          digits, `_`, `-` or `.`"
     )]
     Name { number: usize },
-    #[error("the secrets have more than {VALUES_BYTES_MAX} bytes together; pass large ones as files and leave them out here")]
+    #[error(
+        "the secrets have more than {VALUES_BYTES_MAX} bytes together; pass large ones as files and leave them out here"
+    )]
     TooMuch,
     #[error(
         "the value of the secret `{name}` stands in `[redacted:…]`, which replaces secrets; use another value, or name \

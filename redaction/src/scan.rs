@@ -5,7 +5,6 @@
 //! one step serves both.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
@@ -171,8 +170,11 @@ impl Scan {
         while let Some(last) = self.regions.pop_back_if(|last| last.end > region.start) {
             region.end = region.end.max(last.end);
             region.announced |= last.announced;
-            if (last.start, std::cmp::Reverse(last.named_end)) < (region.start, std::cmp::Reverse(region.named_end)) {
-                Region { start: region.start, pattern: region.pattern, named_end: region.named_end, .. } = last;
+            if (last.start, std::cmp::Reverse(last.named_end))
+                < (region.start, std::cmp::Reverse(region.named_end))
+            {
+                Region { start: region.start, pattern: region.pattern, named_end: region.named_end, .. } =
+                    last;
             }
         }
         self.regions.push_back(region);
@@ -235,11 +237,5 @@ impl Scan {
             region.start = region.start.saturating_sub(count);
             (region.end, region.named_end) = (region.end - count, region.named_end.saturating_sub(count));
         }
-    }
-}
-
-impl Region {
-    pub fn range(&self) -> Range<usize> {
-        self.start..self.end
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::Redactor;
 use crate::scan::{MATCH_BYTES_MAX, Scan};
+use crate::view::TOKEN_BYTES_MAX;
 
 /// How many symbols of what may become a secret [`Stream::flush`] gives out.
 pub const FLUSHED_SYMBOLS_MAX: usize = 3;
@@ -13,7 +14,7 @@ const PART_BYTES: usize = 64 * 1024;
 
 /// The most a stream holds back. It is what the longest match could take up if every byte of it were escaped many
 /// times over; of plain text no more is held than the longest line of a secret, and no more than 64 characters.
-pub const HELD_BYTES_MAX: usize = MATCH_BYTES_MAX;
+pub const HELD_BYTES_MAX: usize = MATCH_BYTES_MAX + TOKEN_BYTES_MAX;
 
 /// The redaction of one stream. What comes out does not depend on how the stream was cut into chunks.
 ///
@@ -62,6 +63,7 @@ impl Stream {
         self.give(self.held.len(), out);
     }
 
+    /// Gives out, or replaces, what is held up to `end`.
     fn give(&mut self, end: usize, out: &mut Vec<u8>) {
         let mut given = self.given;
         for region in self.scan.regions.iter_mut().take_while(|region| region.start < end) {

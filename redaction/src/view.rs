@@ -14,8 +14,9 @@ const PERCENT_LEVELS_MAX: usize = 4;
 /// The source of an atom: `%`, the repeated `25`, two digits.
 const ATOM_BYTES_MAX: usize = 1 + 2 * PERCENT_LEVELS_MAX + 2;
 
-/// A run of backslashes, and up to five atoms after it (`u0041`).
-pub(crate) const TOKEN_BYTES_MAX: usize = GAP_BYTES_MAX + 6 * ATOM_BYTES_MAX;
+/// A run of backslashes, whose first and last may pass the limit, and up to five atoms after it (`u0041`). All that
+/// twice: a surrogate pair.
+pub(crate) const TOKEN_BYTES_MAX: usize = 2 * (GAP_BYTES_MAX + 7 * ATOM_BYTES_MAX);
 
 /// What a byte is before anything is decoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,11 +29,11 @@ pub(crate) enum Kind {
     Opening,
 }
 
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a wrong index")]
 static KINDS: [Kind; 256] = {
     let mut kinds = [Kind::Kept; 256];
     let dropped = b" \t\n\r\x07\x08\x0b\x0c\x1b'\"$:";
     let mut at = 0;
-    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a wrong index")]
     while at < dropped.len() {
         kinds[dropped[at] as usize] = Kind::Dropped;
         at += 1;
@@ -162,19 +163,7 @@ fn read_atoms(atoms: &mut Atoms<'_>) -> Result<Read, NeedsMore> {
     if first != Some(b'\\') || !atoms.decode.backslash {
         return Ok(plain(atoms, atoms.at, first.as_slice()));
     }
-    // The run of backslashes, however deep the nesting was that doubled them.
-    let mut run_end = atoms.at;
-    let mut decoded = atoms.decoded;
-    let mut after = None;
-    while run_end < GAP_BYTES_MAX {
-        after = atoms.next()?;
-        if after != Some(b'\\') {
-            break;
-        }
-        run_end = atoms.at;
-        decoded = atoms.decoded;
-        after = None;
-    }
+    let Run { end, decoded, after } = rest_of_run(atoms)?;
     let escape = match after {
         Some(b'n' | b'r' | b't' | b'b' | b'f' | b'v' | b'a' | b'e' | b'E') => Escape::of(atoms.at, &[]),
         Some(b'x') => match digits(atoms, 2, 16)? {
@@ -182,7 +171,7 @@ fn read_atoms(atoms: &mut Atoms<'_>) -> Result<Read, NeedsMore> {
             None => Read::Literal(0),
         },
         Some(b'u') => match digits(atoms, 4, 16)? {
-            Some(unit) => utf8(atoms.at, unit),
+            Some(unit) => utf8(atoms, unit)?,
             None => Read::Literal(0),
         },
         Some(first @ b'0'..=b'3') => match digits(atoms, 2, 8)? {
@@ -195,7 +184,30 @@ fn read_atoms(atoms: &mut Atoms<'_>) -> Result<Read, NeedsMore> {
         return Ok(escape);
     }
     atoms.decoded = decoded;
-    Ok(plain(atoms, run_end, &[]))
+    Ok(plain(atoms, end, &[]))
+}
+
+/// Backslashes, however deep the nesting was that doubled them, and the atom after them, which is read already.
+struct Run {
+    end: usize,
+    /// Whether one of the backslashes was percent-encoded.
+    decoded: bool,
+    after: Option<u8>,
+}
+
+/// Goes on after the first backslash.
+fn rest_of_run(atoms: &mut Atoms<'_>) -> Result<Run, NeedsMore> {
+    let start = atoms.at;
+    loop {
+        let (end, decoded) = (atoms.at, atoms.decoded);
+        if end - start >= GAP_BYTES_MAX {
+            return Ok(Run { end, decoded, after: None });
+        }
+        let after = atoms.next()?;
+        if after != Some(b'\\') {
+            return Ok(Run { end, decoded, after });
+        }
+    }
 }
 
 /// As many digits as there must be, or none.
@@ -210,14 +222,30 @@ fn digits(atoms: &mut Atoms<'_>, count: usize, radix: u32) -> Result<Option<u32>
     Ok(Some(value))
 }
 
-/// A UTF-16 unit as the bytes of UTF-8. Half of a surrogate pair is encoded by itself: [`crate::forms`] expects that.
-fn utf8(bytes: usize, unit: u32) -> Read {
-    let tail = |shift: u32| 0x80 | (unit >> shift & 0x3f) as u8;
-    match unit {
-        0..0x80 => Escape::of(bytes, &[unit as u8]),
-        0x80..0x800 => Escape::of(bytes, &[0xc0 | (unit >> 6) as u8, tail(0)]),
-        _ => Escape::of(bytes, &[0xe0 | (unit >> 12) as u8, tail(6), tail(0)]),
+/// A UTF-16 unit, and the second of a pair if it follows, as the bytes of UTF-8. Half a pair is encoded as if it were
+/// a character.
+fn utf8(atoms: &mut Atoms<'_>, unit: u32) -> Result<Read, NeedsMore> {
+    let end = atoms.at;
+    if let 0xd800..0xdc00 = unit
+        && let Some(low) = second_of_pair(atoms)?
+    {
+        let point = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+        let tail = |shift: u32| 0x80 | (point >> shift & 0x3f) as u8;
+        return Ok(Escape::of(atoms.at, &[0xf0 | (point >> 18) as u8, tail(12), tail(6), tail(0)]));
     }
+    let tail = |shift: u32| 0x80 | (unit >> shift & 0x3f) as u8;
+    Ok(match unit {
+        0..0x80 => Escape::of(end, &[unit as u8]),
+        0x80..0x800 => Escape::of(end, &[0xc0 | (unit >> 6) as u8, tail(0)]),
+        _ => Escape::of(end, &[0xe0 | (unit >> 12) as u8, tail(6), tail(0)]),
+    })
+}
+
+fn second_of_pair(atoms: &mut Atoms<'_>) -> Result<Option<u32>, NeedsMore> {
+    if atoms.next()? != Some(b'\\') || rest_of_run(atoms)?.after != Some(b'u') {
+        return Ok(None);
+    }
+    Ok(digits(atoms, 4, 16)?.filter(|unit| (0xdc00..0xe000).contains(unit)))
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -277,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn the_halves_of_a_surrogate_pair_are_one_character() {
+        for escaped in [r"\ud83d\uDE00!", r"\\ud83d\\ude00!", "%5Cud83d%5Cude00!", "%F0%9F%98%80!"] {
+            assert_eq!(decoded(escaped), "😀!", "{escaped}");
+        }
+        let halves = symbols(br"\ud83d!\ud83d\u0041", Decode::ALL, false);
+        assert_eq!(halves, b"\xed\xa0\xbd!\xed\xa0\xbdA");
+    }
+
+    #[test]
     fn what_only_resembles_an_escape_stays() {
         for text in ["100%", "%zz", "%2", "%4g"] {
             assert_eq!(decoded(text), text);
@@ -291,7 +328,22 @@ mod tests {
 
     #[test]
     fn half_an_escape_waits_for_the_rest() {
-        for half in [r"\", r"\\", r"\u", r"\u00e", r"\x4", r"\10", "%", "%4", "%25", "%254", "%5C", "%5Cu"] {
+        for half in [
+            r"\",
+            r"\\",
+            r"\u",
+            r"\u00e",
+            r"\x4",
+            r"\10",
+            "%",
+            "%4",
+            "%25",
+            "%254",
+            "%5C",
+            "%5Cu",
+            r"\ud83d",
+            r"\ud83d\ude",
+        ] {
             assert!(matches!(read(half.as_bytes(), false, Decode::ALL), Read::Incomplete), "{half}");
             assert!(!matches!(read(half.as_bytes(), true, Decode::ALL), Read::Incomplete), "{half}");
         }
@@ -302,6 +354,8 @@ mod tests {
         let run = "%2525255C".repeat(20) + "u0041";
         let Read::Escape(escape) = read(run.as_bytes(), true, Decode::ALL) else { panic!("not an escape") };
         assert!(escape.bytes <= TOKEN_BYTES_MAX);
-        assert!(matches!(read(&[b'\\'; 500], true, Decode::ALL), Read::Literal(GAP_BYTES_MAX)));
+        assert!(
+            matches!(read(&[b'\\'; 500], true, Decode::ALL), Read::Literal(length) if length <= GAP_BYTES_MAX + 1)
+        );
     }
 }
