@@ -55,6 +55,7 @@
 //! afterwards, because the automaton cannot be. They are in no error and no `Debug` output.
 
 mod forms;
+mod lanes;
 mod matcher;
 #[cfg(test)]
 mod properties;

@@ -1,16 +1,16 @@
 //! Where secrets stand in text that comes in parts.
 //!
 //! Text is read in two views at once, literally and decoded (see [`crate::view`]), both by the same automaton.
-//! Outside of escapes the views are the same: their states meet again a few symbols after an escape, and from then on
-//! one step serves both.
+//! Outside of escapes the views are the same: their states meet again a few symbols after an escape. From then on text
+//! is read once for both, in blocks (see [`crate::lanes`]); closely only where a secret stands.
 
 use std::collections::VecDeque;
 
-use aho_corasick::Anchored;
-use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::automaton::StateID;
 
 use crate::forms::{PATTERN_SYMBOLS_MAX, Pattern};
-use crate::matcher::{Kind as Searched, Matcher};
+use crate::lanes::{BLOCK_BYTES_MAX, Block};
+use crate::matcher::Matcher;
 use crate::view::{Decode, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
 
 /// The longest stretch of text that can be one match: every symbol an escape after the longest gap.
@@ -59,88 +59,98 @@ impl Scan {
 
     /// Reads on in `text`, which is what is held and what came since. `ended` says that nothing will follow.
     pub fn read(&mut self, matcher: &Matcher, text: &[u8], ended: bool) {
-        match &matcher.automaton {
-            Searched::Table(dfa) => self.read_with(matcher, dfa, text, ended),
-            Searched::Lists(nfa) => self.read_with(matcher, nfa, text, ended),
-        }
-    }
-
-    fn read_with(&mut self, matcher: &Matcher, automaton: &impl Automaton, text: &[u8], ended: bool) {
-        loop {
-            if self.literal == self.decoded {
-                self.read_plain(matcher, automaton, text);
-            }
+        while self.at < text.len() {
             let rest = text.get(self.at..).unwrap_or_default();
-            let Some(first) = rest.first() else { return };
-            if kind(*first) != Kind::Opening {
-                // The views still differ: one byte in both.
-                self.at += 1;
-                if is_symbol(*first) {
-                    self.step(matcher, automaton, text, View::Literal, *first);
-                    self.step(matcher, automaton, text, View::Decoded, *first);
-                }
-                continue;
-            }
-            match read(rest, ended, Decode::ALL) {
-                Read::Incomplete => return,
-                Read::Literal(length) => {
-                    for byte in rest.iter().take(length) {
-                        self.at += 1;
-                        if is_symbol(*byte) {
-                            self.step(matcher, automaton, text, View::Literal, *byte);
-                            self.step(matcher, automaton, text, View::Decoded, *byte);
-                        }
-                    }
-                }
-                Read::Escape(escape) => {
-                    let start = self.at;
-                    for byte in rest.iter().take(escape.bytes) {
-                        self.at += 1;
-                        if is_symbol(*byte) {
-                            self.step(matcher, automaton, text, View::Literal, *byte);
-                        }
-                    }
-                    self.remember(Token { start, end: self.at, symbols: 0 });
-                    for symbol in escape.symbols() {
-                        if let Some(token) = self.tokens.back_mut() {
-                            token.symbols += 1;
-                        }
-                        self.step(matcher, automaton, text, View::Decoded, symbol);
-                    }
-                }
+            let table = matcher.table.as_ref().filter(|_| self.literal == self.decoded);
+            let go_on = match table.and_then(|table| table.look(matcher.start, self.literal, rest)) {
+                Some(block) => self.read_block(matcher, text, ended, &block),
+                None => self.read_closely(matcher, text, ended, self.at + BLOCK_BYTES_MAX),
+            };
+            if !go_on {
+                return;
             }
         }
     }
 
-    /// The fast way: while the views agree, up to what may be an escape.
-    fn read_plain(&mut self, matcher: &Matcher, automaton: &impl Automaton, text: &[u8]) {
-        let mut state = self.literal;
-        let mut at = self.at;
-        for byte in text.get(at..).unwrap_or_default() {
-            let kind = kind(*byte);
-            let next = automaton.next_state(Anchored::No, state, *byte);
-            // No branch for what is dropped: there is no telling where the next space comes.
-            state = if kind == Kind::Kept { next } else { state };
-            if kind == Kind::Opening {
-                break;
-            }
-            at += 1;
-            if automaton.is_special(state) && kind == Kind::Kept && automaton.is_match(state) {
-                self.matched(matcher, automaton, text, state, at, &[View::Literal, View::Decoded]);
+    /// A block without a literal secret: what is left to read are the escapes in it, each until the views agree again.
+    /// False if more text is needed.
+    fn read_block(&mut self, matcher: &Matcher, text: &[u8], ended: bool, block: &Block) -> bool {
+        let start = self.at;
+        for (opening, state) in &block.openings {
+            // Not if it is a part of what was read already.
+            if start + opening >= self.at {
+                (self.at, self.literal, self.decoded) = (start + opening, *state, *state);
+                while self.at == start + opening || self.literal != self.decoded {
+                    if !self.read_one(matcher, text, ended) {
+                        return false;
+                    }
+                }
             }
         }
-        (self.at, self.literal, self.decoded) = (at, state, state);
+        if self.at < start + block.length {
+            (self.at, self.literal, self.decoded) = (start + block.length, block.state, block.state);
+        }
+        true
     }
 
-    fn step(&mut self, matcher: &Matcher, automaton: &impl Automaton, text: &[u8], view: View, symbol: u8) {
+    /// Reads byte by byte, to `end` at least. False if more text is needed.
+    fn read_closely(&mut self, matcher: &Matcher, text: &[u8], ended: bool, end: usize) -> bool {
+        while self.at < end {
+            if !self.read_one(matcher, text, ended) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads one byte or one escape in both views. False if more text is needed.
+    fn read_one(&mut self, matcher: &Matcher, text: &[u8], ended: bool) -> bool {
+        let rest = text.get(self.at..).unwrap_or_default();
+        let Some(first) = rest.first() else { return false };
+        let read = match kind(*first) {
+            Kind::Opening => read(rest, ended, Decode::ALL),
+            Kind::Kept | Kind::Dropped => Read::Literal(1),
+        };
+        match read {
+            Read::Incomplete => return false,
+            Read::Literal(length) => {
+                for byte in rest.iter().take(length) {
+                    self.at += 1;
+                    if is_symbol(*byte) {
+                        self.step(matcher, text, View::Literal, *byte);
+                        self.step(matcher, text, View::Decoded, *byte);
+                    }
+                }
+            }
+            Read::Escape(escape) => {
+                let start = self.at;
+                for byte in rest.iter().take(escape.bytes) {
+                    self.at += 1;
+                    if is_symbol(*byte) {
+                        self.step(matcher, text, View::Literal, *byte);
+                    }
+                }
+                self.remember(Token { start, end: self.at, symbols: 0 });
+                for symbol in escape.symbols() {
+                    if let Some(token) = self.tokens.back_mut() {
+                        token.symbols += 1;
+                    }
+                    self.step(matcher, text, View::Decoded, symbol);
+                }
+            }
+        }
+        true
+    }
+
+    fn step(&mut self, matcher: &Matcher, text: &[u8], view: View, symbol: u8) {
         let state = match view {
             View::Literal => &mut self.literal,
             View::Decoded => &mut self.decoded,
         };
-        *state = automaton.next_state(Anchored::No, *state, symbol);
+        *state = matcher.next(*state, symbol);
         let state = *state;
-        if automaton.is_match(state) {
-            self.matched(matcher, automaton, text, state, self.at, &[view]);
+        if matcher.is_match(state) {
+            self.matched(matcher, text, state, self.at, view);
         }
     }
 
@@ -152,18 +162,10 @@ impl Scan {
     }
 
     /// A pattern ends at `end`. The others that end there too are inside of the longest, if its gaps are short enough.
-    fn matched(
-        &mut self,
-        matcher: &Matcher,
-        automaton: &impl Automaton,
-        text: &[u8],
-        state: StateID,
-        end: usize,
-        views: &[View],
-    ) {
-        let found = matcher.ending(automaton, state).find_map(|pattern| {
-            let starts = views.iter().filter_map(|view| self.back(text, end, pattern.symbols, view).ok());
-            Some((starts.min()?, *pattern))
+    fn matched(&mut self, matcher: &Matcher, text: &[u8], state: StateID, end: usize, view: View) {
+        let found = matcher.ending(state).find_map(|pattern| {
+            let start = self.back(text, end, pattern.symbols, &view).ok()?;
+            Some((start, *pattern))
         });
         let Some((start, pattern)) = found else { return };
         let mut region = Region { start, end, pattern, named_end: end, announced: false };
