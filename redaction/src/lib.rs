@@ -49,10 +49,13 @@
 //!
 //! # What it costs
 //!
-//! A redactor takes up to 16 MB while the forms of all secrets together have at most 32,768 characters (some fifty
-//! tokens), and about 1 MB for every 10 KB of secrets above that, at half the speed. It is made once and shared:
-//! a clone is a pointer. Values are in the memory of a process for as long as a redactor is; they are not wiped from it
-//! afterwards, because the automaton cannot be. They are in no error and no `Debug` output.
+//! Text is read once, at a cost that hardly depends on how many secrets there are: in a table of at most 16 MB if the
+//! forms of all secrets fit one (some fifty tokens do), otherwise, and near secrets and escapes, with an automaton that
+//! is smaller and slower. `examples/speed.rs` prints the speed beside `sed`. A redactor is made once and shared: a
+//! clone is a pointer.
+//!
+//! Values are in the memory of a process for as long as a redactor is; they are not wiped from it afterwards, because
+//! the automaton cannot be. They are in no error and no `Debug` output.
 
 mod forms;
 mod lanes;
@@ -77,7 +80,7 @@ pub use crate::stream::{FLUSHED_SYMBOLS_MAX, HELD_BYTES_MAX, Stream};
 /// in clean text by chance.
 pub const SYMBOLS_MIN: usize = 6;
 
-/// All values together. It keeps the automaton below about 10 MB.
+/// All values together: what bounds the memory of the automaton, which has a dozen forms of each.
 pub const VALUES_BYTES_MAX: usize = 64 * 1024;
 
 /// A name is part of the output.
