@@ -3,7 +3,6 @@
 
 mod api;
 mod backoff;
-mod clock;
 mod config;
 mod connect;
 mod doctor;
@@ -28,6 +27,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use container_agent::clock;
 
 #[derive(Debug, Parser)]
 #[command(
