@@ -10,6 +10,8 @@ use crate::clock;
 
 /// What a request sent is shown no longer than this.
 const SHOWN_CHARS_MAX: usize = 300;
+/// Room for what was sent, twice, and what to do about it.
+const SENTENCE_CHARS_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,12 +112,27 @@ impl Decisions {
     }
 }
 
-/// Printable ASCII of bounded length, whatever was sent.
-pub fn shown(text: &[u8]) -> String {
-    let mut escaped = text.escape_ascii();
-    let mut shown: String = escaped.by_ref().take(SHOWN_CHARS_MAX).map(char::from).collect();
-    if escaped.next().is_some() {
-        shown.push_str("...");
+/// What a request sent, made printable ASCII of bounded length.
+pub fn shown(sent: &[u8]) -> String {
+    printable(sent, SHOWN_CHARS_MAX)
+}
+
+/// A sentence of ours, which may quote what was sent.
+pub fn sentence(text: &str) -> String {
+    printable(text.as_bytes(), SENTENCE_CHARS_MAX)
+}
+
+fn printable(text: &[u8], chars_max: usize) -> String {
+    let mut shown = String::new();
+    for byte in text {
+        if shown.len() >= chars_max {
+            shown.push_str("...");
+            break;
+        }
+        match byte {
+            b' '..=b'~' => shown.push(char::from(*byte)),
+            _ => shown.extend(byte.escape_ascii().map(char::from)),
+        }
     }
     shown
 }
@@ -128,7 +145,11 @@ mod tests {
     fn what_is_shown_is_printable_and_short() {
         assert_eq!(shown(b"example.com"), "example.com");
         assert_eq!(shown("\r\n\u{1b}[2Jé".as_bytes()), "\\r\\n\\x1b[2J\\xc3\\xa9");
-        assert_eq!(shown(&[0; 10_000]).len(), SHOWN_CHARS_MAX + 3);
+        assert_eq!(shown(&[b'x'; 10_000]).len(), SHOWN_CHARS_MAX + 3);
+        assert!(shown(&[0; 10_000]).len() <= SHOWN_CHARS_MAX + 6);
+        let quoted = shown(b"it's `a\\b`\n");
+        assert_eq!(quoted, "it's `a\\b`\\n");
+        assert_eq!(shown(quoted.as_bytes()), quoted);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::address;
-use super::decision::shown;
+use super::decision::sentence;
 use super::host::{Host, Target};
 use super::refusal::Refusal;
 
@@ -88,7 +88,7 @@ impl Dialler {
         match timeout(wait, self.network.resolve(name)).await {
             Ok(Ok(found)) if !found.is_empty() => Ok(found),
             Ok(Ok(_)) => Err(not_resolved("the resolver knows none".into())),
-            Ok(Err(error)) => Err(not_resolved(shown(error.to_string().as_bytes()))),
+            Ok(Err(error)) => Err(not_resolved(sentence(&error.to_string()))),
             Err(_) => Err(not_resolved(format!("the resolver did not answer within {wait:?}"))),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::decision::{Decisions, EgressDecision, Moment, Reason, shown};
+use super::decision::{Decisions, EgressDecision, Moment, Reason, sentence, shown};
 use super::forward;
 use super::head::{self, Head};
 use super::meter::{Budget, Budgets, Meter, Metered};
@@ -185,7 +185,7 @@ impl Shared {
             result = self.carry(&request, head, client, upstream, Arc::clone(&meter)) => match result {
                 _ if meter.was_cut() => ending.because(Reason::BytesUsedUp, &Refusal::BytesUsedUp.detail()),
                 Ok(()) => ending.because(Reason::Closed, "both sides are done"),
-                Err(cause) => ending.because(Reason::Closed, &shown(cause.as_bytes())),
+                Err(cause) => ending.because(Reason::Closed, &sentence(&cause)),
             },
             () = meter.idle(self.limits.idle_max) => {
                 ending.because(Reason::Idle, &format!("nothing moved for {:?}", self.limits.idle_max));

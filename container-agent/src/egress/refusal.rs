@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::decision::{Reason, shown};
+use super::decision::{Reason, sentence};
 use super::host::{HostFault, Target};
 
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ impl Refusal {
 
     /// The sentence, safe to show.
     pub fn detail(&self) -> String {
-        shown(self.to_string().as_bytes())
+        sentence(&self.to_string())
     }
 
     /// The whole answer. `Proxy-Status` (RFC 9209) tells it from an answer of the host that was asked for.

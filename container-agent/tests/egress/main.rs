@@ -15,7 +15,7 @@ mod spellings;
 mod world;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use container_agent::egress::{Limits, Machine, Moment, Reason};
@@ -99,7 +99,7 @@ async fn every_class_of_the_corpus_would_reach_its_target_otherwise() {
                 assert_eq!(roads.take_dialled().len(), heads.len(), "{name}");
             }
             Control::Naive => {
-                let public = PUBLIC.parse().unwrap();
+                let public: IpAddr = PUBLIC.parse().unwrap();
                 let mut arrived = 0;
                 for head in &heads {
                     let went = naive::carry(head.as_bytes(), &roads).await;

@@ -27,7 +27,7 @@ fn destination(head: &str) -> Option<(String, u16)> {
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("host"))
         .map(|(_, value)| value.trim())
-        .last();
+        .next_back();
     let authority = host.filter(|host| !host.is_empty()).unwrap_or(target);
     let authority = authority.split_once("://").map_or(authority, |(_, rest)| rest);
     let authority = authority.trim_start_matches("http:").trim_start_matches('/');
