@@ -23,8 +23,7 @@ impl Head {
     }
 }
 
-/// None where the client goes away without having said a whole line. `bytes` has what came, also of a head that is
-/// refused: a client that is still sending does not hear the answer.
+/// None where the client goes away without a word.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Result<Option<Head>, Refused> {
     let mut bytes = Vec::new();
     let mut checked = 0;
@@ -51,6 +50,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Re
 }
 
 pub struct Refused {
+    /// What came until then.
     pub bytes: Vec<u8>,
     pub refusal: Refusal,
 }

@@ -106,10 +106,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { stream, meter, budgets } = self.get_mut();
-        let most = within(buffer.remaining(), budgets.down.left());
-        if most == 0 {
+        let left = budgets.down.left();
+        if left == 0 {
             return Poll::Ready(Err(meter.cut()));
         }
+        let most = within(buffer.remaining(), left);
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
         ready!(Pin::new(stream).poll_read(context, &mut part))?;
         let bytes = part.filled().len();
@@ -122,10 +123,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { stream, meter, budgets } = self.get_mut();
-        let part = bytes.get(..within(bytes.len(), budgets.up.left())).unwrap_or_default();
-        if part.is_empty() {
+        let left = budgets.up.left();
+        if left == 0 {
             return Poll::Ready(Err(meter.cut()));
         }
+        let part = bytes.get(..within(bytes.len(), left)).unwrap_or_default();
         let written = ready!(Pin::new(stream).poll_write(context, part))?;
         meter.moved(&meter.up, &budgets.up, written);
         Poll::Ready(Ok(written))

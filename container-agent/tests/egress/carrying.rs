@@ -84,7 +84,7 @@ async fn a_plain_request_is_written_anew() {
     let mut proxy = Running::start(&["allowed.test:8080"], roads, &[], Limits::default());
     let mut inside = proxy.connect().await;
     let request = "POST http://Allowed.test:8080/a%20b?c=d HTTP/1.1\r\nHost: allowed.test:8080\r\nProxy-Authorization: Basic c2VjcmV0\r\n\
-        Connection: close, X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n\
+        Connection: X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n0\r\n\r\n\
         GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     inside.write_all(request.as_bytes()).await.unwrap();

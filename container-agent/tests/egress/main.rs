@@ -50,7 +50,7 @@ async fn no_form_of_the_corpus_reaches_anything() {
     let roads = roads(&host);
     let mut proxy = Running::start(&corpus::policy(), roads.clone(), &[], Limits::default());
     let mut forms = BTreeMap::new();
-    for Class { name, heads, .. } in corpus::classes() {
+    for Class { name, control, heads } in corpus::classes() {
         for head in &heads {
             let answer = proxy.ask(head.as_bytes()).await;
             let (first, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -145,23 +145,23 @@ async fn a_name_is_resolved_once_and_what_was_checked_is_dialled() {
     }
 }
 
-/// The machine's own resolver and sockets, to a host on it.
+/// The machine's own resolver and sockets, to two hosts on it.
 #[tokio::test]
 async fn the_real_network_reaches_the_machine_itself_only_where_its_operator_vouches() {
-    let host = Host::start().await;
-    let target = format!("localhost:{}", host.address.port());
-    let get = format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n");
-    let closed = Running::start(&[&target], Arc::new(Machine), &[], Limits::default());
-    let answer = closed.ask(get.as_bytes()).await;
+    let (host, other) = (Host::start().await, Host::start().await);
+    let [target, neighbour] = [&host, &other].map(|host| format!("localhost:{}", host.address.port()));
+    let literal = host.address.to_string();
+    let get = |target: &str| format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n").into_bytes();
+    let policy = [&target, &neighbour];
+    let closed = Running::start(&policy, Arc::new(Machine), &[], Limits::default());
+    let answer = closed.ask(&get(&target)).await;
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("loopback"), "{answer}");
     assert_eq!(host.visitors(), 0);
-    let vouched: Vec<SocketAddr> =
-        ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), host.address.port())).to_vec();
-    let open = Running::start(&[&target], Arc::new(Machine), &vouched, Limits::default());
-    assert!(open.ask(get.as_bytes()).await.contains("x-reached"));
-    // Vouching lists nothing, and opens one port.
-    let unlisted = format!("127.0.0.1:{}", host.address.port());
-    let get = format!("GET http://{unlisted}/ HTTP/1.1\r\nHost: {unlisted}\r\n\r\n");
-    assert!(open.ask(get.as_bytes()).await.contains("is not on this project's egress list"));
-    assert_eq!(host.visitors(), 1);
+    let vouched = ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), host.address.port()));
+    let open = Running::start(&policy, Arc::new(Machine), &vouched, Limits::default());
+    assert!(open.ask(&get(&target)).await.contains("x-reached"));
+    // Vouching opens one port, and lists nothing.
+    assert!(open.ask(&get(&neighbour)).await.contains("loopback"));
+    assert!(open.ask(&get(&literal)).await.contains("is not on this project's egress list"));
+    assert_eq!((host.visitors(), other.visitors()), (1, 0));
 }
