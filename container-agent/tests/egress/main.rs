@@ -58,6 +58,9 @@ async fn no_form_of_the_corpus_reaches_anything() {
             assert!(first.contains("content-type: text/plain"), "{name}: {head:?}: {answer}");
             assert!(body.starts_with("patchbay egress: ") && body.len() > 40, "{name}: {head:?}: {answer}");
             let decision = proxy.decision().await;
+            // Not by luck: a spelling is refused for itself, whatever a list says.
+            let spelled = matches!(control, Control::Naive);
+            assert!(!spelled || decision.reason != Reason::NotListed, "{name}: {head:?}: {decision:?}");
             assert!(
                 !decision.allowed && decision.moment == Moment::Decided,
                 "{name}: {head:?}: {decision:?}"
