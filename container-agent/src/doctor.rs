@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
 use crate::sandbox::probe::{self, Expected, Finding, Verdict};

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{FromContainerAgent, Lease};
 use shared_contracts::limits::{CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
 use tokio::sync::mpsc;

@@ -3,30 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContainerAgentId, OwnerId};
-
-/// How strong a machine's sandbox is; the order is the strength.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum SandboxTier {
-    /// No isolation to speak of. Never offered work unless it asks for `none`.
-    None,
-    /// Every wall stands, but some limit cannot be enforced on this machine.
-    #[default]
-    Limited,
-    /// Every wall and every limit.
-    Strong,
-}
-
-impl SandboxTier {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Limited => "limited",
-            Self::Strong => "strong",
-        }
-    }
-}
+use crate::sandboxes::{OfferedSandbox, SandboxTier};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,7 +38,11 @@ pub struct ContainerAgent {
     pub capacity: u32,
     /// Executions it holds now.
     pub running: u32,
+    /// The strongest of its sandboxes.
     pub sandbox_tier: SandboxTier,
+    /// Each kind of sandbox that was looked for there, with what `patchbay-agent doctor` says of it.
+    #[serde(default)]
+    pub sandboxes: Vec<OfferedSandbox>,
     /// The most memory that it gives one execution; what asks for more waits for another container agent.
     pub memory_mb_max: u32,
     /// The most processor cores that it gives one execution.

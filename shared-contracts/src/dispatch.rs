@@ -4,18 +4,21 @@
 //!   agent  ── hello ──▶ plane ── welcome | refused
 //!   plane  ── offer ──▶ agent ── accept | decline ──▶ plane ── leased ──▶ agent runs it
 //!   agent  ── heartbeat (every 10 s) ──▶ plane ── heartbeat_answer (renewed tokens, leases that are gone)
-//!   plane  ── cancel | drain ──▶ agent       agent ── abandon | draining ──▶ plane
+//!   plane  ── cancel | drain ──▶ agent       agent ── abandon | draining | cleaned_up ──▶ plane
+//!   plane  ── container (a question about a sandbox, numbered) ──▶ agent ── container (its answer) ──▶ plane
 //! ```
 //! A lease ends by itself 30 s after its last heartbeat, or when the hub stores the terminal event.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 
-use crate::container_agents::SandboxTier;
+use crate::containers::{ContainerAnswer, ContainerCleanup, ContainerCommand};
 use crate::executions::ExecutionSpec;
 use crate::ids::{ContainerAgentId, ExecutionId, ProjectId, TaskId};
 use crate::limits::{CONTAINER_AGENT_CAPACITY_MAX, CPU_CORES_MIN, MEMORY_MB_MIN, NAME_CHARS_MAX};
 use crate::problem::Problem;
+use crate::sandboxes::{OfferedSandbox, SandboxProvider, SandboxTier};
+use crate::secrets::LeasedSecret;
 use crate::text::one_line;
 
 /// Raised when a message changes its meaning.
@@ -55,8 +58,13 @@ pub struct Hello {
     pub name: String,
     #[garde(range(min = 1, max = CONTAINER_AGENT_CAPACITY_MAX))]
     pub capacity: u32,
+    /// The strongest of `sandboxes`.
     #[garde(skip)]
     pub sandbox_tier: SandboxTier,
+    /// What it can make, and what it found that it cannot.
+    #[serde(default)]
+    #[garde(length(max = SandboxProvider::ALL.len()), dive)]
+    pub sandboxes: Vec<OfferedSandbox>,
     /// The most that it gives one execution: what asks for more is not offered here.
     #[garde(range(min = MEMORY_MB_MIN))]
     pub memory_mb_max: u32,
@@ -88,6 +96,15 @@ pub enum FromContainerAgent {
     },
     /// Takes nothing new; the connection closes when the last lease is done.
     Draining,
+    /// Answers the command with this number.
+    Container {
+        request: u64,
+        answer: ContainerAnswer,
+    },
+    /// It found these left over and removed them.
+    CleanedUp {
+        removed: Vec<ContainerCleanup>,
+    },
 }
 
 /// Everything needed to run an execution under a lease.
@@ -103,6 +120,11 @@ pub struct LeasedExecution {
     /// What no patch of this project may touch, so that the coding agent is told at once.
     #[serde(default)]
     pub denied_paths: Vec<String>,
+    /// What it may reach over the network, `host:port` each; nothing unless listed.
+    #[serde(default)]
+    pub egress: Vec<String>,
+    #[serde(default)]
+    pub secrets: Vec<LeasedSecret>,
     /// The sequence of the first event to write.
     pub next_sequence: u64,
     /// For everything about this execution, under this generation only.
@@ -148,4 +170,9 @@ pub enum ToContainerAgent {
         reason: String,
     },
     Drain,
+    /// Answered once, with the same number.
+    Container {
+        request: u64,
+        command: ContainerCommand,
+    },
 }

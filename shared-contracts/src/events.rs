@@ -59,6 +59,54 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum SecretPlace {
+    Patch,
+    Artifact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum EgressMoment {
+    /// The request was read and judged; nothing was dialled yet.
+    Decided,
+    /// Its connection is closed; the bytes are all that it moved.
+    Ended,
+}
+
+/// One connection out of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EgressEvent {
+    pub moment: EgressMoment,
+    /// Counts the execution's connections from 1; an end has the number of its decision.
+    pub connection: u64,
+    pub allowed: bool,
+    /// As it was asked for; empty where the request names none.
+    pub host: String,
+    pub port: Option<u16>,
+    /// What the host was found to be: the address that is dialled.
+    pub address: Option<String>,
+    /// A word for programs, such as `not_listed`.
+    pub reason: String,
+    /// The reason in a sentence.
+    pub message: String,
+    /// Out of the sandbox.
+    pub bytes_up: u64,
+    /// Into the sandbox.
+    pub bytes_down: u64,
+    /// Decisions before this one that were made and not told, because there were too many at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_before: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -104,6 +152,16 @@ pub enum EventBody {
         path: String,
         size_bytes: u64,
     },
+    /// The sandbox asked for the network: what was decided, and later how the connection ended.
+    Egress(EgressEvent),
+    /// A secret stands in something that the execution delivers. It was not changed.
+    SecretFound {
+        name: String,
+        place: SecretPlace,
+        path: String,
+        /// From the file's beginning.
+        offset_bytes: u64,
+    },
     /// The terminal event: nothing follows it.
     Ended {
         outcome: Outcome,
@@ -127,6 +185,8 @@ impl EventBody {
             Self::Patch { .. } => "patch",
             Self::PatchEvent(_) => "patch_event",
             Self::Artifact { .. } => "artifact",
+            Self::Egress(_) => "egress",
+            Self::SecretFound { .. } => "secret_found",
             Self::Ended { .. } => "complete",
         }
     }

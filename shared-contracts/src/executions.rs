@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 
-use crate::container_agents::SandboxTier;
 use crate::ids::{ContainerAgentId, ExecutionId, OwnerId, PatchBatchId, ProjectId, TaskId};
 use crate::limits::*;
-use crate::text::no_nul;
+use crate::sandboxes::{SandboxNeed, SandboxProvider, SandboxTier};
+use crate::secrets::SecretUse;
+use crate::text::{no_nul, one_line};
 
 /// ```text
 ///             accept               sandbox started
@@ -108,6 +109,10 @@ pub struct RequestedLimits {
     pub processes: Option<u32>,
     #[garde(inner(range(min = 1, max = DISK_MB_MAX)))]
     pub disk_mb: Option<u32>,
+    #[garde(inner(range(min = OPEN_FILES_MIN, max = OPEN_FILES_MAX)))]
+    pub open_files: Option<u32>,
+    #[garde(inner(range(min = 1, max = OUTPUT_MB_MAX)))]
+    pub output_mb: Option<u32>,
 }
 
 /// What the sandbox may use, all of it said.
@@ -119,6 +124,20 @@ pub struct Limits {
     pub wall_seconds: u32,
     pub processes: u32,
     pub disk_mb: u32,
+    /// Of one process.
+    #[serde(default = "default_open_files")]
+    pub open_files: u32,
+    /// What it may print; the rest is only counted.
+    #[serde(default = "default_output_mb")]
+    pub output_mb: u32,
+}
+
+fn default_open_files() -> u32 {
+    OPEN_FILES_DEFAULT
+}
+
+fn default_output_mb() -> u32 {
+    OUTPUT_MB_MAX
 }
 
 impl Default for Limits {
@@ -129,6 +148,8 @@ impl Default for Limits {
             wall_seconds: WALL_SECONDS_DEFAULT,
             processes: PROCESSES_DEFAULT,
             disk_mb: DISK_MB_DEFAULT,
+            open_files: OPEN_FILES_DEFAULT,
+            output_mb: OUTPUT_MB_MAX,
         }
     }
 }
@@ -142,6 +163,8 @@ impl Limits {
             wall_seconds: requested.wall_seconds.unwrap_or(self.wall_seconds),
             processes: requested.processes.unwrap_or(self.processes),
             disk_mb: requested.disk_mb.unwrap_or(self.disk_mb),
+            open_files: requested.open_files.unwrap_or(self.open_files),
+            output_mb: requested.output_mb.unwrap_or(self.output_mb),
         }
     }
 }
@@ -203,13 +226,41 @@ pub struct CreateExecution {
     #[serde(default = "default_priority")]
     #[garde(range(max = PRIORITY_MAX))]
     pub priority: u8,
-    /// The weakest sandbox that will do; `limited` unless given.
+    /// The weakest sandbox that will do; unless given `limited`, or what the project asks for where that is more.
     #[serde(default)]
     #[garde(skip)]
-    pub sandbox_tier: SandboxTier,
+    pub sandbox_tier: Option<SandboxTier>,
+    /// What makes the sandbox; whatever the machine has that is strong enough unless given.
+    #[serde(default)]
+    #[garde(skip)]
+    pub sandbox_provider: Option<SandboxProvider>,
+    /// What is in the sandbox besides the workspace: `host` for the machine's own programs, or an image of a registry
+    /// named by its digest; the machine's default unless given.
+    #[serde(default)]
+    #[garde(inner(length(bytes, min = 1, max = IMAGE_BYTES_MAX), custom(one_line)))]
+    pub image: Option<String>,
+    /// Gives it a pseudo-terminal of this size instead of two pipes.
+    #[serde(default)]
+    #[garde(dive)]
+    pub terminal: Option<Terminal>,
+    /// Secrets of the project that it gets.
+    #[serde(default)]
+    #[garde(length(max = SECRETS_PER_PROJECT_MAX), dive)]
+    pub secrets: Vec<SecretUse>,
     /// The workspace's revision to start from; the head unless given.
     #[garde(inner(range(min = 1)))]
     pub revision: Option<u64>,
+}
+
+/// The size of a pseudo-terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Terminal {
+    #[garde(range(min = 1, max = TERMINAL_SIDE_MAX))]
+    pub rows: u16,
+    #[garde(range(min = 1, max = TERMINAL_SIDE_MAX))]
+    pub columns: u16,
 }
 
 /// Everything a container agent needs to run an execution.
@@ -222,8 +273,22 @@ pub struct ExecutionSpec {
     pub limits: Limits,
     pub artifacts: Vec<String>,
     pub sandbox_tier: SandboxTier,
+    #[serde(default)]
+    pub sandbox_provider: Option<SandboxProvider>,
+    #[serde(default)]
+    pub image: Option<String>,
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
     /// 0 where the workspace was empty.
     pub base_revision: u64,
+}
+
+impl ExecutionSpec {
+    pub fn sandbox_need(&self) -> SandboxNeed {
+        SandboxNeed { tier: self.sandbox_tier, provider: self.sandbox_provider, image: self.image.clone() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -273,7 +338,11 @@ mod tests {
             limits: RequestedLimits::default(),
             artifacts: Vec::new(),
             priority: 5,
-            sandbox_tier: SandboxTier::default(),
+            sandbox_tier: None,
+            sandbox_provider: None,
+            image: None,
+            terminal: None,
+            secrets: Vec::new(),
             revision: None,
         }
     }

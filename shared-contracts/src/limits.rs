@@ -66,6 +66,16 @@ pub const PROCESSES_MAX: u32 = 32_768;
 /// What a sandbox may write: its overlay, its home and its /tmp together.
 pub const DISK_MB_DEFAULT: u32 = 2_048;
 pub const DISK_MB_MAX: u32 = 1024 * 1024;
+/// Of one process. Browsers and language servers take thousands; the kernel's own ceiling is 1,048,576.
+pub const OPEN_FILES_DEFAULT: u32 = 16_384;
+pub const OPEN_FILES_MIN: u32 = 64;
+pub const OPEN_FILES_MAX: u32 = 1_048_576;
+/// What an execution may print; the log's own limit.
+pub const OUTPUT_MB_MAX: u32 = (LOG_BYTES_PER_EXECUTION_MAX / MIB) as u32;
+/// Rows or columns of a pseudo-terminal.
+pub const TERMINAL_SIDE_MAX: u16 = 1_000;
+/// A registry's name, a repository, a tag and a digest.
+pub const IMAGE_BYTES_MAX: usize = 500;
 // What one execution may ask for, so that nobody asks for all of a shared machine. The settings name other ceilings.
 pub const MEMORY_MB_CEILING: u32 = 16_384;
 pub const CPU_CORES_CEILING: f64 = 8.0;
@@ -82,6 +92,26 @@ pub const PRIORITY_DEFAULT: u8 = 5;
 pub const PRIORITY_MAX: u8 = 9;
 /// An execution whose machine vanished runs again this often, then fails.
 pub const LOST_RETRIES_MAX: u32 = 2;
+
+// Sandboxes.
+pub const IMAGES_OFFERED_MAX: usize = 100;
+/// Rows that `doctor` sends along with the hello, and the bytes of one sentence in them.
+pub const FINDINGS_MAX: usize = 64;
+pub const FINDING_BYTES_MAX: usize = 2_000;
+/// A question to machines waits for them no longer; who has not answered by then is named in the answer.
+pub const CONTAINER_ANSWER_SECONDS: u64 = 5;
+/// Leftovers reported in one message.
+pub const CLEANUPS_MAX: usize = 100;
+/// A list of hosts that a person reads; one that is longer wants a wildcard.
+pub const EGRESS_ENTRIES_MAX: usize = 256;
+pub const EGRESS_ENTRY_BYTES_MAX: usize = 300;
+pub const SECRETS_PER_PROJECT_MAX: usize = 100;
+/// A variable of 128 KiB is the most that Linux hands to a program; what is larger is a file of the workspace.
+pub const SECRET_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// Of all secrets that one execution gets: what bounds the memory of the automaton that looks for them.
+pub const SECRETS_BYTES_PER_EXECUTION_MAX: usize = 64 * 1024;
+/// See `secrets::SetSecret`; the redaction's own limit.
+pub const SECRET_SYMBOLS_MIN: usize = 6;
 
 // Artifacts.
 pub const ARTIFACTS_PER_EXECUTION_MAX: u32 = 50;

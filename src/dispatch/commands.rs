@@ -1,7 +1,7 @@
 //! What may be asked of the [`Dispatcher`](super::object::Dispatcher).
 
 use serde::{Deserialize, Serialize};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId, TokenId};
 

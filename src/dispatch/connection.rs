@@ -1,7 +1,7 @@
 //! One container agent's connection: who it is, kept in the socket's attachment so that it outlives sleep.
 
 use serde::{Deserialize, Serialize};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::ToContainerAgent;
 use shared_contracts::ids::{ContainerAgentId, OwnerId, TokenId};
 use shared_contracts::limits::CONNECTION_TOKEN_CHECK_SECONDS;

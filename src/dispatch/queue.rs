@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
 
 /// Of each owner's waiting executions only the first so many are looked at, so that a long queue does not make every

@@ -258,7 +258,7 @@ pub struct Unmoved {
     pub state: shared_contracts::executions::ExecutionState,
     pub generation: u32,
     pub priority: u8,
-    pub sandbox_tier: shared_contracts::container_agents::SandboxTier,
+    pub sandbox_tier: shared_contracts::sandboxes::SandboxTier,
     pub memory_mb: u32,
     pub cpu_cores: f64,
     pub lost_count: u32,

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 use serde::de::DeserializeOwned;
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId};
 use worker::SqlStorageValue;

@@ -70,7 +70,8 @@ fn every_foreign_key_has_an_index_of_its_child() {
 /// Every column that holds a state or a kind, with all that the contracts write there.
 fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     use shared_contracts::artifacts::ArtifactType as A;
-    use shared_contracts::container_agents::{ContainerAgentState as C, SandboxTier as S};
+    use shared_contracts::container_agents::ContainerAgentState as C;
+    use shared_contracts::sandboxes::SandboxTier as S;
     use shared_contracts::executions::ExecutionState;
     use shared_contracts::patches::PatchEventKind;
     use shared_contracts::patches::PatchState as P;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{Lease, LeasedExecution, ToContainerAgent};
 use shared_contracts::executions::{CodingAgent, ExecutionSpec, Limits};
 use shared_contracts::hash::Sha256;

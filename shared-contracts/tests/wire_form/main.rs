@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
 
+mod containers;
 mod messages;
 mod patch_requests;
 mod records;
@@ -13,13 +14,13 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared_contracts::container_agents::SandboxTier;
 use shared_contracts::dispatch::*;
 use shared_contracts::events::*;
 use shared_contracts::executions::*;
 use shared_contracts::ids::*;
 use shared_contracts::patches::*;
 use shared_contracts::paths::WorkspacePath;
+use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
 const AT_MS: u64 = 1_795_000_000_000;
 
@@ -32,6 +33,33 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(name: &
     let pinned = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(text, pinned, "the wire form of {name} has changed");
     assert_eq!(&serde_json::from_str::<T>(&pinned).unwrap(), value, "{name} does not read back");
+}
+
+fn offered() -> Vec<OfferedSandbox> {
+    let missing = Finding {
+        what: "engine".into(),
+        verdict: Verdict::Missing,
+        found: "nothing listens at /run/docker.sock".into(),
+        meaning: "there is no Docker or Podman".into(),
+        fix: "install one, or leave it".into(),
+    };
+    let of = |provider, tier, reason: &str, images: &[&str], findings| OfferedSandbox {
+        provider,
+        tier,
+        reason: reason.into(),
+        images: images.iter().map(|image| (*image).to_owned()).collect(),
+        findings,
+    };
+    vec![
+        of(
+            SandboxProvider::Namespaces,
+            SandboxTier::Strong,
+            "every wall and every limit stands",
+            &["host", "*"],
+            Vec::new(),
+        ),
+        of(SandboxProvider::Oci, SandboxTier::None, "there is no Docker or Podman", &[], vec![missing]),
+    ]
 }
 
 fn path(text: &str) -> WorkspacePath {
@@ -50,6 +78,10 @@ fn spec() -> ExecutionSpec {
         limits: Limits::default(),
         artifacts: vec!["report/**".into()],
         sandbox_tier: SandboxTier::Strong,
+        sandbox_provider: None,
+        image: None,
+        terminal: None,
+        secrets: Vec::new(),
         base_revision: 3,
     }
 }

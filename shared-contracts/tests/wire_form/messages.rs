@@ -1,12 +1,14 @@
 //! What machines, hubs and watchers say to each other.
 
 use shared_contracts::append::{AppendAnswer, AppendHead};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::containers::{ContainerAnswer, ContainerCommand};
 use shared_contracts::dispatch::*;
 use shared_contracts::events::*;
 use shared_contracts::executions::*;
 use shared_contracts::ids::*;
 use shared_contracts::problem::{Problem, ProblemKind};
+use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::secrets::{LeasedSecret, SecretForm};
 
 use super::*;
 
@@ -76,6 +78,7 @@ fn dispatching() {
         name: "workshop".into(),
         capacity: 4,
         sandbox_tier: SandboxTier::Strong,
+        sandboxes: super::offered(),
         memory_mb_max: 65_536,
         cpu_cores_max: 16.0,
         leases: vec![lease()],
@@ -88,6 +91,8 @@ fn dispatching() {
         FromContainerAgent::Heartbeat { leases: vec![lease()] },
         FromContainerAgent::Abandon { lease: lease(), reason: "restarted".into() },
         FromContainerAgent::Draining,
+        FromContainerAgent::Container { request: 7, answer: ContainerAnswer::Removed },
+        FromContainerAgent::CleanedUp { removed: vec![super::containers::cleanup()] },
     ];
     golden("from_container_agent", &from);
     let leased = LeasedExecution {
@@ -98,6 +103,12 @@ fn dispatching() {
         prompt: "please".into(),
         spec: spec(),
         denied_paths: vec!["**/.env".into()],
+        egress: vec!["example.com:443".into()],
+        secrets: vec![LeasedSecret {
+            name: "NPM_TOKEN".into(),
+            form: SecretForm::Environment,
+            value: "shown only here".into(),
+        }],
         next_sequence: 3,
         execution_token: "pbx_claims.signature".into(),
     };
@@ -121,6 +132,7 @@ fn dispatching() {
         },
         ToContainerAgent::Cancel { lease: lease(), reason: "stopped".into() },
         ToContainerAgent::Drain,
+        ToContainerAgent::Container { request: 7, command: ContainerCommand::List },
     ];
     golden("to_container_agent", &to);
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use shared_contracts::accounts::{AccessToken, CreateAccessToken, CreatedAccessToken, Scope};
 use shared_contracts::artifacts::{Artifact, ArtifactType};
-use shared_contracts::container_agents::{ContainerAgent, ContainerAgentState, SandboxTier};
+use shared_contracts::container_agents::{ContainerAgent, ContainerAgentState};
 use shared_contracts::executions::*;
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::*;
 use shared_contracts::patches::*;
 use shared_contracts::problem::{Fault, Problem, ProblemKind};
 use shared_contracts::projects::{CreateProject, Project};
+use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
+use shared_contracts::secrets::{SecretForm, SecretUse};
 use shared_contracts::tasks::{CreateTask, Task, TaskState};
 use shared_contracts::workspaces::*;
 
@@ -50,6 +52,8 @@ fn projects_and_tasks() {
         name: "Patchbay".into(),
         description: String::new(),
         denied_paths: vec!["**/.env".into()],
+        egress: vec!["*.example.com:443".into()],
+        sandbox_tier_min: SandboxTier::Strong,
         created_at_ms: AT_MS,
         updated_at_ms: AT_MS,
     };
@@ -79,7 +83,11 @@ fn executions() {
         limits: RequestedLimits { memory_mb: Some(512), ..RequestedLimits::default() },
         artifacts: vec![],
         priority: 5,
-        sandbox_tier: SandboxTier::Limited,
+        sandbox_tier: Some(SandboxTier::Limited),
+        sandbox_provider: Some(SandboxProvider::Namespaces),
+        image: Some("host".into()),
+        terminal: Some(Terminal { rows: 24, columns: 80 }),
+        secrets: vec![SecretUse { name: "NPM_TOKEN".into(), form: SecretForm::File }],
         revision: None,
     };
     golden("create_execution", &create);
@@ -122,6 +130,7 @@ fn container_agents_and_artifacts() {
         capacity: 4,
         running: 1,
         sandbox_tier: SandboxTier::Strong,
+        sandboxes: super::offered(),
         memory_mb_max: 65_536,
         cpu_cores_max: 16.0,
         shared: false,

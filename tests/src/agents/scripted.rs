@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use shared_contracts::append::{AppendAnswer, AppendHead};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent,
 };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::LeasedExecution;
 use shared_contracts::executions::{
     CodingAgent, CreateExecution, Execution, ExecutionState, RequestedLimits,

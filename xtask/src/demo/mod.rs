@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use shared_contracts::container_agents::SandboxTier;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::events::EventBody;
 use shared_contracts::executions::{
     CodingAgent, CreateExecution, Execution, ExecutionState, RequestedLimits,
