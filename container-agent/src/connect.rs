@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent, close,
 };
 use shared_contracts::ids::ExecutionId;
 use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -187,6 +187,7 @@ impl Session<'_> {
             name: self.agent.settings.name.clone(),
             capacity: self.agent.settings.capacity,
             sandbox_tier: self.agent.tier,
+            sandboxes: Vec::new(),
             memory_mb_max: self.agent.settings.memory_mb_max,
             cpu_cores_max: self.agent.settings.cpu_cores_max,
             leases: leases.clone(),
@@ -296,7 +297,7 @@ impl Session<'_> {
                 Ok(())
             }
             ToContainerAgent::Refused { problem, protocol_min } => Err(refused(&problem, protocol_min)),
-            ToContainerAgent::Welcome { .. } => Ok(()),
+            ToContainerAgent::Welcome { .. } | ToContainerAgent::Container { .. } => Ok(()),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
-use crate::sandbox::probe::{self, Expected, Finding, Verdict};
+use crate::sandbox::probe::{self, Expected};
 use crate::sandbox::sweep::Scratch;
 use crate::sandbox::trial::{self, Trial};
 use crate::{environment, run};
@@ -85,7 +85,8 @@ fn print_table(tier: SandboxTier, findings: &[Finding]) {
 }
 
 pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
-    let bad: Vec<_> = findings.iter().filter(|f| f.verdict != Verdict::Good).map(|f| f.what).collect();
+    let bad: Vec<_> =
+        findings.iter().filter(|f| f.verdict != Verdict::Good).map(|f| f.what.as_str()).collect();
     let missing = || {
         let missing = findings.iter().filter(|finding| finding.verdict == Verdict::Missing);
         missing.map(|f| format!("{}: {}", f.what, f.found)).collect::<Vec<_>>().join("; ")
@@ -93,6 +94,7 @@ pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
     match tier {
         SandboxTier::Strong => "every wall and every limit stands".into(),
         SandboxTier::Limited => format!("every wall stands; less than full: {}", bad.join(", ")),
+        SandboxTier::Engine => "containers of an engine on this machine".into(),
         SandboxTier::None => format!("no sandbox here; {}", missing()),
     }
 }

@@ -10,7 +10,7 @@ use crate::tools;
 /// Linux refuses one variable of more than 128 KiB; a longer prompt is only in its file.
 const PROMPT_VARIABLE_BYTES_MAX: usize = 96 * 1024;
 /// Where the sandbox's builder writes the prompt, seen from inside.
-const PROMPT_FILE: &str = "/tmp/prompt.txt";
+pub const PROMPT_FILE: &str = "/tmp/prompt.txt";
 const WORKSPACE: &str = "/workspace";
 
 /// What every sandbox has, the operator's own variables included.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared_contracts::dispatch::LeasedExecution;
-use shared_contracts::events::{ContainerStatus, EventBody, EventSource, LogLevel, Usage};
+use shared_contracts::events::{self, ContainerStatus, EventBody, EventSource, LogLevel};
 use shared_contracts::executions::{ExecutionState, Outcome};
 use shared_contracts::ids::PatchBatchId;
 use tokio::sync::oneshot;
@@ -18,7 +18,9 @@ use crate::output::sender::{SendEnd, Sender};
 use crate::output::spool::Spool;
 use crate::record::{Record, directory_of};
 use crate::run::Agent;
-use crate::sandbox::{Exit, Sample, Sandbox, SandboxError, SandboxSpec, Stop};
+use crate::sandbox::{
+    Egress, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Usage,
+};
 use crate::workspace::Tree;
 use crate::{clock, environment, report, watch};
 
@@ -147,7 +149,7 @@ impl Execution {
     /// Every phase. Ends with the terminal event in the spool.
     async fn play(&self) -> Result<(), NoLongerOurs> {
         let started = clock::now();
-        let mut last = Sample::default();
+        let mut last = Usage::default();
         let (ending, patch) = self.work(&mut last).await?;
         let dropped = self.spool.dropped_lines();
         if dropped > 0 {
@@ -158,7 +160,7 @@ impl Execution {
             Some(Exit::Signal(signal)) => (None, Some(signal)),
             None => (None, None),
         };
-        let usage = Usage {
+        let usage = events::Usage {
             wall_ms: milliseconds(started),
             cpu_ms: last.cpu_us / 1_000,
             memory_peak_bytes: last.memory_peak_bytes,
@@ -180,7 +182,7 @@ impl Execution {
         }
     }
 
-    async fn work(&self, last: &mut Sample) -> Result<(Ending, Option<PatchBatchId>), NoLongerOurs> {
+    async fn work(&self, last: &mut Usage) -> Result<(Ending, Option<PatchBatchId>), NoLongerOurs> {
         // 1. The workspace.
         self.container(ContainerStatus::Creating, "materialising the workspace");
         let spec = &self.leased.spec;
@@ -205,13 +207,16 @@ impl Execution {
         };
         // 3. The coding agent, until its end.
         let ran = self.run_payload(sandbox.as_mut()).await;
-        *last = sandbox.usage().sample();
-        let collected = sandbox.collect();
+        *last = sandbox.control().usage().await;
+        let collected = sandbox.collect().await;
         sandbox.remove().await;
         let mut ending = ran?;
         self.container(ContainerStatus::Stopped, &ending.reason);
         // 4. What it left behind, also where it failed.
-        let Some(collected) = collected else { return Ok((ending, None)) };
+        let collected = match collected {
+            Ok(collected) => collected,
+            Err(error) => return Ok((self.broken(format!("what it left could not be read: {error}")), None)),
+        };
         let collected = Arc::new(collected);
         let reported = async {
             report::artifacts::upload(self, &collected).await?;
@@ -238,42 +243,50 @@ impl Execution {
         let lease = self.leased.lease;
         SandboxSpec {
             name: format!("{}-g{}", lease.execution_id, lease.generation),
+            owner: Some(Owner { project_id: self.leased.project_id, task_id: self.leased.task_id, lease }),
             directory: self.directory.clone(),
-            lower: tree.path().to_owned(),
+            mounts: Mounts {
+                workspace: tree.path().to_owned(),
+                image: None,
+                files: vec![PlacedFile {
+                    path: environment::PROMPT_FILE.into(),
+                    text: self.leased.prompt.clone(),
+                }],
+            },
             command: self.leased.spec.command.clone(),
             environment: environment::of(&self.agent.settings, &self.leased),
             limits: self.leased.spec.limits.clone(),
+            egress: Egress::Nothing,
+            terminal: self.leased.spec.terminal,
             slot: self.held.slot,
-            prompt: Some(self.leased.prompt.clone()),
         }
     }
 
     async fn run_payload(&self, sandbox: &mut dyn Sandbox) -> Result<Ending, NoLongerOurs> {
-        let Some(output) = sandbox.take_output() else { return Ok(self.broken("the sandbox has no output")) };
-        let read = match reader::start(output, Arc::clone(&self.spool)) {
-            Ok(read) => read,
-            Err(error) => return Ok(self.broken(format!("cannot read the output: {error}"))),
-        };
         let started = clock::now();
-        match sandbox.start().await {
-            Ok(()) => {}
+        let running = match sandbox.start().await {
+            Ok(running) => running,
             Err(SandboxError::Command(reason)) => {
                 self.spool.note(LogLevel::Error, reason.clone());
                 return Ok(Ending { outcome: Outcome::Failed, exit: Some(Exit::Code(127)), reason });
             }
             Err(error) => return Ok(self.broken(error.to_string())),
-        }
+        };
+        let read = match reader::start(running.output, Arc::clone(&self.spool)) {
+            Ok(read) => read,
+            Err(error) => return Ok(self.broken(format!("cannot read the output: {error}"))),
+        };
         self.container(ContainerStatus::Running, "the sandbox runs");
         let running =
             EventBody::Status { state: ExecutionState::Running, message: "the coding agent runs".into() };
         self.spool.event(EventSource::System, running);
-        let measured = tokio::spawn(watch::measure(sandbox.usage(), Arc::clone(&self.spool)));
+        let measured = tokio::spawn(watch::measure(sandbox.control(), Arc::clone(&self.spool)));
         let exit = self.wait(sandbox).await;
         measured.abort();
         self.finish_reading(read).await?;
         let (exit, cause) = exit?;
-        let sample = sandbox.usage().sample();
-        Ok(watch::judge(exit, cause, &sample, &self.leased.spec.limits, started.elapsed()))
+        let usage = sandbox.control().usage().await;
+        Ok(watch::judge(exit, cause, &usage, &self.leased.spec.limits, started.elapsed()))
     }
 
     /// Until the payload ends by itself, by its time limit, or because it is told to.
@@ -281,26 +294,30 @@ impl Execution {
         &self,
         sandbox: &mut dyn Sandbox,
     ) -> Result<(Result<Exit, SandboxError>, watch::Cause), NoLongerOurs> {
-        let stopper = sandbox.stopper();
+        let control = sandbox.control();
         let limit = Duration::from_secs(self.leased.spec.limits.wall_seconds.into());
         let mut stop = self.held.stop.subscribe();
+        let stopped = async {
+            match stop.wait_for(|stop| *stop != Stopping::No).await.map(|stop| stop.clone()) {
+                Ok(Stopping::Cancel(reason)) => Some(watch::Cause::Cancelled(reason)),
+                _ => None,
+            }
+        };
         let cause = tokio::select! {
             exit = sandbox.wait() => return Ok((exit, watch::Cause::Itself)),
-            () = tokio::time::sleep(limit) => watch::Cause::TimeLimit,
-            stopping = stop.wait_for(|stop| *stop != Stopping::No) => match stopping.map(|stop| stop.clone()) {
-                Ok(Stopping::Cancel(reason)) => watch::Cause::Cancelled(reason),
-                _ => {
-                    stopper.stop(Stop::Kill);
-                    return Err(NoLongerOurs);
-                }
-            },
+            () = tokio::time::sleep(limit) => Some(watch::Cause::TimeLimit),
+            cause = stopped => cause,
+        };
+        let Some(cause) = cause else {
+            let _ = control.signal(Signal::Kill).await;
+            return Err(NoLongerOurs);
         };
         // It may clean up; then everything inside is killed.
-        stopper.stop(Stop::Terminate);
+        let _ = control.signal(Signal::Terminate).await;
         let exit = tokio::select! {
             exit = sandbox.wait() => exit,
             () = tokio::time::sleep(watch::GRACE) => {
-                stopper.stop(Stop::Kill);
+                let _ = control.signal(Signal::Kill).await;
                 sandbox.wait().await
             }
         };

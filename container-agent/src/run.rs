@@ -15,17 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{FromContainerAgent, Lease};
 use shared_contracts::limits::{CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::sync::mpsc;
 
 use crate::api::Plane;
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
 use crate::lease::{Leases, Stopping};
 use crate::sandbox::Provider;
-use crate::sandbox::cgroup::Hierarchies;
 use crate::sandbox::namespaces::Namespaces;
+use crate::sandbox::namespaces::cgroup::Hierarchies;
 use crate::sandbox::sweep::{self, StateLock};
 use crate::stop::{Ending, Ends};
 use crate::workspace::Workspaces;

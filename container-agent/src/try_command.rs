@@ -13,7 +13,7 @@ use shared_contracts::limits as default;
 
 use crate::config::{Flags, Settings};
 use crate::sandbox::sweep::{self, Scratch};
-use crate::sandbox::{Exit, Provider, Sandbox, SandboxSpec, Stop};
+use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal};
 use crate::workspace::changes;
 use crate::{clock, environment, run};
 
@@ -76,6 +76,7 @@ async fn execute(
         wall_seconds: arguments.wall_seconds,
         processes: arguments.processes,
         disk_mb: arguments.disk_mb,
+        ..Limits::default()
     };
     let provider = run::provider(settings, instance.to_owned());
     let mut environment = environment::base(settings);
@@ -83,20 +84,22 @@ async fn execute(
     let mut sandbox = provider
         .prepare(SandboxSpec {
             name: "try".into(),
+            owner: None,
             directory: state.join("execution"),
-            lower,
+            mounts: Mounts { workspace: lower, image: None, files: Vec::new() },
             command: arguments.command.clone(),
             environment,
             limits,
+            egress: Egress::Nothing,
+            terminal: None,
             slot: 0,
-            prompt: None,
         })
         .await?;
     let outcome = play(arguments, sandbox.as_mut()).await;
-    let usage = sandbox.usage().sample();
-    let collected = sandbox.collect();
+    let usage = sandbox.control().usage().await;
+    let collected = sandbox.collect().await;
     let changes = match (&outcome, &collected) {
-        (Ok(_), Some(collected)) => Some(changes::read(&lower_fd, collected)),
+        (Ok(_), Ok(collected)) => Some(changes::read(&lower_fd, collected)),
         _ => None,
     };
     drop(collected);
@@ -146,12 +149,12 @@ async fn play(
     sandbox: &mut dyn Sandbox,
 ) -> Result<(Exit, bool), crate::sandbox::SandboxError> {
     let mut pumps = Vec::new();
-    if let Some(output) = sandbox.take_output() {
-        pumps.push(std::thread::spawn(move || pass_on(output.stdout, std::io::stdout())));
-        pumps.push(std::thread::spawn(move || pass_on(output.stderr, std::io::stderr())));
+    let output = sandbox.start().await?.output;
+    pumps.push(std::thread::spawn(move || pass_on(output.stdout, std::io::stdout())));
+    if let Some(stderr) = output.stderr {
+        pumps.push(std::thread::spawn(move || pass_on(stderr, std::io::stderr())));
     }
-    sandbox.start().await?;
-    let stopper = sandbox.stopper();
+    let control = sandbox.control();
     let limit = Duration::from_secs(arguments.wall_seconds.into());
     let mut timed_out = false;
     let first = tokio::select! {
@@ -162,7 +165,7 @@ async fn play(
     let exit = match first {
         Some(exit) => exit,
         None => {
-            stopper.stop(Stop::Kill);
+            control.signal(Signal::Kill).await?;
             sandbox.wait().await?
         }
     };

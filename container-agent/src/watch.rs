@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared_contracts::events::{EventBody, EventSource};
-use shared_contracts::executions::{Limits, Outcome};
+use shared_contracts::executions::{self, Limits};
 
 use crate::clock;
 use crate::execution::Ending;
 use crate::output::spool::Spool;
-use crate::sandbox::{Exit, Sample, SandboxError, UsageProbe};
+use crate::sandbox::outcome::{Interference, Outcome};
+use crate::sandbox::{Control, Exit, SandboxError, Usage};
 
 /// Between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -24,29 +25,30 @@ pub enum Cause {
 }
 
 /// One event a second, until the log is closed or the payload has ended.
-pub async fn measure(usage: Arc<dyn UsageProbe>, spool: Arc<Spool>) {
-    let (mut before, mut at) = (usage.sample(), clock::now());
+pub async fn measure(control: Arc<dyn Control>, spool: Arc<Spool>) {
+    let (mut before, mut at) = (control.usage().await, clock::now());
     while !spool.is_closed() {
         tokio::time::sleep(MEASURE_EVERY).await;
-        let (sample, now) = (usage.sample(), clock::now());
-        let seconds = now.duration_since(at).as_secs_f64().max(0.001);
-        let cpu_seconds = sample.cpu_us.saturating_sub(before.cpu_us) as f64 / 1e6;
-        let cpu_percent = (cpu_seconds / seconds * 1_000.0).round() / 10.0;
-        let body = EventBody::ResourceUsage {
-            memory_bytes: sample.memory_bytes,
-            cpu_percent,
-            processes: sample.processes,
-        };
-        spool.event(EventSource::Container, body);
-        (before, at) = (sample, now);
+        let (usage, now) = (control.usage().await, clock::now());
+        let cpu_percent = cpu_percent(&before, &usage, now.duration_since(at));
+        let (memory_bytes, processes) = (usage.memory_bytes, usage.processes);
+        spool
+            .event(EventSource::Container, EventBody::ResourceUsage { memory_bytes, cpu_percent, processes });
+        (before, at) = (usage, now);
     }
+}
+
+/// 100 is one core.
+pub fn cpu_percent(before: &Usage, after: &Usage, between: Duration) -> f64 {
+    let cpu_seconds = after.cpu_us.saturating_sub(before.cpu_us) as f64 / 1e6;
+    (cpu_seconds / between.as_secs_f64().max(0.001) * 1_000.0).round() / 10.0
 }
 
 /// What the end means.
 pub fn judge(
     exit: Result<Exit, SandboxError>,
     cause: Cause,
-    sample: &Sample,
+    usage: &Usage,
     limits: &Limits,
     ran_for: Duration,
 ) -> Ending {
@@ -54,39 +56,22 @@ pub fn judge(
         Ok(exit) => exit,
         Err(error) => return Ending::failed(format!("the sandbox was lost: {error}")),
     };
-    let (outcome, reason) = match (cause, exit) {
-        (Cause::Cancelled(reason), _) => (Outcome::Cancelled, reason),
-        (Cause::TimeLimit, _) => {
-            (Outcome::TimedOut, format!("stopped after {} s, its time limit", limits.wall_seconds))
+    let interference = match &cause {
+        Cause::Itself => Interference::None,
+        Cause::TimeLimit => Interference::TimeLimit,
+        Cause::Cancelled(_) => Interference::Killed,
+    };
+    let met = Outcome::of(exit, interference, usage);
+    let (outcome, reason) = match (cause, met) {
+        (Cause::Cancelled(reason), _) => (executions::Outcome::Cancelled, reason),
+        (_, Outcome::TimedOut) => (executions::Outcome::TimedOut, met.describe(exit, usage, limits)),
+        (_, Outcome::Exit(0)) => {
+            let seconds = ran_for.as_secs_f64();
+            (executions::Outcome::Succeeded, format!("the command ended well after {seconds:.1} s"))
         }
-        (Cause::Itself, Exit::Code(0)) => {
-            (Outcome::Succeeded, format!("the command ended well after {:.1} s", ran_for.as_secs_f64()))
-        }
-        (Cause::Itself, exit) => (Outcome::Failed, format!("{}{}", how(exit), hints(sample, limits))),
+        _ => (executions::Outcome::Failed, met.describe(exit, usage, limits)),
     };
     Ending { outcome, exit: Some(exit), reason }
-}
-
-fn how(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("the command ended with exit code {code}"),
-        Exit::Signal(signal) => format!("the command was killed by signal {signal}"),
-    }
-}
-
-fn hints(sample: &Sample, limits: &Limits) -> String {
-    let mut text = String::new();
-    if sample.out_of_memory_kills > 0 {
-        let (kills, memory) = (sample.out_of_memory_kills, limits.memory_mb);
-        text.push_str(&format!(
-            "; out of memory: the kernel killed {kills} of its processes at the limit of {memory} MB (files written \
-             in the sandbox count)"
-        ));
-    }
-    if sample.refused_forks > 0 {
-        text.push_str(&format!("; too many processes: the limit of {} was reached", limits.processes));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -94,28 +79,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_name_the_limit_that_was_reached() {
+    fn an_end_is_judged_by_its_cause_first() {
         let limits = Limits::default();
         let judge =
-            |exit, cause, sample: &Sample| judge(Ok(exit), cause, sample, &limits, Duration::from_secs(1));
-        let killed = Sample { out_of_memory_kills: 1, ..Sample::default() };
+            |exit, cause, usage: &Usage| judge(Ok(exit), cause, usage, &limits, Duration::from_secs(1));
+        let killed = Usage { out_of_memory_kills: 1, ..Usage::default() };
         let ending = judge(Exit::Signal(9), Cause::Itself, &killed);
-        assert_eq!(ending.outcome, Outcome::Failed);
-        assert!(
-            ending.reason.contains("out of memory") && ending.reason.contains("2048 MB"),
-            "{}",
-            ending.reason
-        );
-        let refused = Sample { refused_forks: 1, ..Sample::default() };
-        let ending = judge(Exit::Code(2), Cause::Itself, &refused);
-        assert!(
-            ending.reason.ends_with("too many processes: the limit of 1024 was reached"),
-            "{}",
-            ending.reason
-        );
-        let fine = Sample::default();
-        assert_eq!(judge(Exit::Code(0), Cause::Itself, &fine).outcome, Outcome::Succeeded);
-        assert_eq!(judge(Exit::Signal(15), Cause::TimeLimit, &fine).outcome, Outcome::TimedOut);
+        assert_eq!(ending.outcome, executions::Outcome::Failed);
+        assert!(ending.reason.contains("out of memory"), "{}", ending.reason);
+        let fine = Usage::default();
+        assert_eq!(judge(Exit::Code(0), Cause::Itself, &fine).outcome, executions::Outcome::Succeeded);
+        assert_eq!(judge(Exit::Signal(15), Cause::TimeLimit, &fine).outcome, executions::Outcome::TimedOut);
         assert_eq!(judge(Exit::Code(0), Cause::Cancelled("stop".into()), &fine).reason, "stop");
+    }
+
+    #[test]
+    fn a_hundred_percent_is_one_core() {
+        let (before, after) = (Usage::default(), Usage { cpu_us: 1_500_000, ..Usage::default() });
+        assert!((cpu_percent(&before, &after, Duration::from_secs(1)) - 150.0).abs() < 0.01);
     }
 }

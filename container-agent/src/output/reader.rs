@@ -1,4 +1,4 @@
-//! Reads the payload's two pipes until both end: one thread an execution.
+//! Reads the payload's two pipes, or its terminal, until they end: one thread an execution.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,8 @@ struct Stream {
 pub fn start(output: Output, spool: Arc<Spool>) -> std::io::Result<oneshot::Receiver<()>> {
     let (done, finished) = oneshot::channel();
     let stream = |kind, fd| Stream { kind, file: File::from(fd), splitter: LineSplitter::default() };
-    let streams = vec![stream(LogStream::Stdout, output.stdout), stream(LogStream::Stderr, output.stderr)];
+    let mut streams = vec![stream(LogStream::Stdout, output.stdout)];
+    streams.extend(output.stderr.map(|stderr| stream(LogStream::Stderr, stderr)));
     std::thread::Builder::new().name("output".into()).spawn(move || {
         read_all(streams, &spool);
         let _ = done.send(());

@@ -4,52 +4,23 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
 
-use super::cgroup::{Controller, Hierarchies};
+use super::namespaces::cgroup::{Controller, Hierarchies};
 use super::trial::Trial;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Good,
-    /// Works, with something less.
-    Limited,
-    /// No sandbox without it.
-    Missing,
+pub fn good(what: &str, found: impl Into<String>, meaning: impl Into<String>) -> Finding {
+    bad(what, Verdict::Good, found, meaning, "")
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    pub what: &'static str,
-    pub verdict: Verdict,
-    pub found: String,
-    pub meaning: String,
-    /// Empty where nothing needs fixing.
-    pub fix: String,
-}
-
-impl Finding {
-    pub fn good(what: &'static str, found: impl Into<String>, meaning: impl Into<String>) -> Self {
-        Self {
-            what,
-            verdict: Verdict::Good,
-            found: found.into(),
-            meaning: meaning.into(),
-            fix: String::new(),
-        }
-    }
-
-    pub fn bad(
-        what: &'static str,
-        verdict: Verdict,
-        found: impl Into<String>,
-        meaning: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self { what, verdict, found: found.into(), meaning: meaning.into(), fix: fix.into() }
-    }
+pub fn bad(
+    what: &str,
+    verdict: Verdict,
+    found: impl Into<String>,
+    meaning: impl Into<String>,
+    fix: impl Into<String>,
+) -> Finding {
+    Finding { what: what.into(), verdict, found: found.into(), meaning: meaning.into(), fix: fix.into() }
 }
 
 /// How the operator wants limits treated; it decides what a missing controller means.
@@ -82,8 +53,8 @@ pub fn probe(expected: Expected, trial: Trial) -> Vec<Finding> {
         ));
     }
     findings.push(match expected.disk_in_memory {
-        true => Finding::good("disk limit", "memory (tmpfs)", "sized per execution; counts as memory, too"),
-        false => Finding::bad(
+        true => good("disk limit", "memory (tmpfs)", "sized per execution; counts as memory, too"),
+        false => bad(
             "disk limit",
             Verdict::Limited,
             "directory",
@@ -106,22 +77,38 @@ pub fn tier(findings: &[Finding]) -> SandboxTier {
 
 fn privilege() -> Finding {
     if rustix::process::geteuid().is_root() {
-        return Finding::good("privilege", "root", "every execution gets a user of its own");
+        return good("privilege", "root", "every execution gets a user of its own");
     }
-    Finding::bad(
+    bad(
         "privilege",
-        Verdict::Missing,
+        Verdict::Limited,
         "an ordinary user",
-        "this version builds its sandbox as root only (a uid of its own per execution, id-mapped workspace, limits)",
-        "run it as root: systemd service or sudo",
+        "all executions have this user's id outside their sandbox; files it does not own cannot be shown as theirs",
+        "run it as root (the systemd unit does) for a user of its own for every execution",
     )
 }
 
 fn user_namespaces() -> Finding {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let switches = [
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that allows userns for this \
+             program",
+        ),
+    ];
+    let switched_off = |(path, off, _): &&(&str, &str, &str)| read(path).as_deref() == Some(off);
+    if !rustix::process::geteuid().is_root()
+        && let Some((path, off, fix)) = switches.iter().find(switched_off)
+    {
+        let meaning = "only root may make a sandbox here";
+        return bad("user namespaces", Verdict::Missing, format!("{path} = {off}"), meaning, *fix);
+    }
     let limit = read("/proc/sys/user/max_user_namespaces");
     if !Path::new("/proc/self/ns/user").exists() || limit.as_deref() == Some("0") {
-        return Finding::bad(
+        return bad(
             "user namespaces",
             Verdict::Missing,
             limit.map_or_else(
@@ -132,24 +119,22 @@ fn user_namespaces() -> Finding {
             "sysctl user.max_user_namespaces=10000",
         );
     }
-    Finding::good("user namespaces", format!("up to {}", limit.unwrap_or_default()), "own user per execution")
+    good("user namespaces", format!("up to {}", limit.unwrap_or_default()), "own user per execution")
 }
 
 fn landlock() -> Finding {
     // SAFETY: asks for the version only; with this flag no attribute is read.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, 1) };
     match version {
-        6.. => {
-            Finding::good("Landlock", format!("ABI {version}"), "second wall for files, sockets and signals")
-        }
-        1..=5 => Finding::bad(
+        6.. => good("Landlock", format!("ABI {version}"), "second wall for files, sockets and signals"),
+        1..=5 => bad(
             "Landlock",
             Verdict::Limited,
             format!("ABI {version}"),
             "second wall for files; abstract sockets and signals have only the namespaces",
             "a kernel of 6.12 or later",
         ),
-        _ => Finding::bad(
+        _ => bad(
             "Landlock",
             Verdict::Missing,
             "absent",
@@ -162,9 +147,9 @@ fn landlock() -> Finding {
 fn seccomp() -> Finding {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     if actions.contains("errno") && actions.contains("kill_process") {
-        Finding::good("seccomp", "filters", "dangerous calls and AF_VSOCK are refused")
+        good("seccomp", "filters", "dangerous calls and AF_VSOCK are refused")
     } else {
-        Finding::bad(
+        bad(
             "seccomp",
             Verdict::Missing,
             "no filters",
@@ -177,15 +162,9 @@ fn seccomp() -> Finding {
 fn overlay() -> Finding {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if known.lines().any(|line| line.trim_start_matches("nodev").trim() == "overlay") {
-        return Finding::good("overlayfs", "in the kernel", "a workspace is attached without copying it");
+        return good("overlayfs", "in the kernel", "a workspace is attached without copying it");
     }
-    Finding::bad(
-        "overlayfs",
-        Verdict::Missing,
-        "absent",
-        "a workspace cannot be attached",
-        "modprobe overlay",
-    )
+    bad("overlayfs", Verdict::Missing, "absent", "a workspace cannot be attached", "modprobe overlay")
 }
 
 /// Inside most containers parts of `/proc` are covered, and the kernel then refuses a fresh one in a namespace.
@@ -197,9 +176,9 @@ fn proc_visible() -> Finding {
         .filter(|point| point.starts_with("/proc/") && *point != "/proc/sys/fs/binfmt_misc")
         .collect();
     if covered.is_empty() {
-        return Finding::good("/proc", "whole", "each sandbox gets a fresh one");
+        return good("/proc", "whole", "each sandbox gets a fresh one");
     }
-    Finding::bad(
+    bad(
         "/proc",
         Verdict::Missing,
         format!("covered at {}", covered.join(", ")),
@@ -217,7 +196,7 @@ fn controller_finding(
 ) -> Finding {
     let Some(found) = hierarchies.describe(controller) else {
         let verdict = if needed { Verdict::Missing } else { Verdict::Limited };
-        return Finding::bad(
+        return bad(
             what,
             verdict,
             "no controller",
@@ -226,7 +205,7 @@ fn controller_finding(
         );
     };
     if !expected.enforce_limits {
-        return Finding::bad(
+        return bad(
             what,
             Verdict::Limited,
             found,
@@ -234,5 +213,5 @@ fn controller_finding(
             "set limits = \"enforce\"",
         );
     }
-    Finding::good(what, found, "enforced per execution")
+    good(what, found, "enforced per execution")
 }

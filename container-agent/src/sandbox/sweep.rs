@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use shared_contracts::hash::Sha256;
 
-use super::cgroup::Hierarchies;
+use super::namespaces::cgroup::Hierarchies;
 
 /// Held as long as the agent lives; the kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shared_contracts::executions::Limits;
+use shared_contracts::sandboxes::{Finding, Verdict};
 
 use super::namespaces::Namespaces;
-use super::probe::{Finding, Verdict};
-use super::{Collected, Exit, Output, Provider, Sandbox, SandboxError, SandboxSpec};
+use super::probe::{bad, good};
+use super::{Collected, Egress, Exit, Mounts, Output, Provider, Sandbox, SandboxError, SandboxSpec};
 use crate::{clock, tools};
 
 const NAME: &str = "doctor";
@@ -36,7 +37,8 @@ const STEPS: [(&str, &str, &str, &str); 9] = [
         "make the control groups",
         "control groups",
         "limits cannot be set",
-        "run it as root outside a container, or accept no limits with limits = \"none\"",
+        "run it as root on the host, or let it own its control groups (systemd: Delegate=yes), or accept no limits with \
+         limits = \"none\"",
     ),
     (
         "own mount namespace",
@@ -86,7 +88,7 @@ impl Trial {
         meaning: &'static str,
         fix: &'static str,
     ) -> Self {
-        Self { ran: false, findings: vec![Finding::bad(what, Verdict::Missing, found, meaning, fix)] }
+        Self { ran: false, findings: vec![bad(what, Verdict::Missing, found, meaning, fix)] }
     }
 }
 
@@ -107,13 +109,15 @@ pub async fn run(provider: &Namespaces, directory: &Path, environment: BTreeMap<
     let limits = Limits::default();
     let spec = SandboxSpec {
         name: NAME.into(),
+        owner: None,
         directory: directory.join("execution"),
-        lower,
+        mounts: Mounts { workspace: lower, image: None, files: Vec::new() },
         command: ["sh", "-c", SCRIPT].map(str::to_owned).to_vec(),
         environment,
         limits: limits.clone(),
+        egress: Egress::Nothing,
+        terminal: None,
         slot: 0,
-        prompt: None,
     };
     let mut sandbox = match provider.prepare(spec).await {
         Ok(sandbox) => sandbox,
@@ -149,10 +153,7 @@ async fn play(
     sandbox: &mut dyn Sandbox,
     limits: &Limits,
 ) -> Result<Seen, SandboxError> {
-    let nothing = || SandboxError::Setup("the sandbox has no output".into());
-    let (output, collected) =
-        (sandbox.take_output().ok_or_else(nothing)?, sandbox.collect().ok_or_else(nothing)?);
-    sandbox.start().await?;
+    let output = sandbox.start().await?.output;
     // 1. The payload runs until its pipe is read: now its limits must hold.
     let unmet = match provider.enforce_limits {
         true => provider.hierarchies.find(&provider.instance, NAME).unmet(limits),
@@ -162,6 +163,7 @@ async fn play(
     let read = tokio::task::spawn_blocking(move || read_both(output));
     let exit = sandbox.wait().await?;
     let (stdout, stderr) = read.await.unwrap_or_default();
+    let collected = sandbox.collect().await?;
     Ok(Seen {
         exit,
         stdout,
@@ -183,7 +185,7 @@ fn read_both(output: Output) -> (String, String) {
         let text = String::from_utf8_lossy(&text).into_owned();
         text.split('\0').next().unwrap_or_default().trim_end().to_owned()
     };
-    (read(output.stdout), read(output.stderr))
+    (read(output.stdout), output.stderr.map(read).unwrap_or_default())
 }
 
 fn disk_bytes(collected: &Collected) -> io::Result<u64> {
@@ -227,15 +229,14 @@ fn judge(provider: &Namespaces, seen: Seen, started: Instant) -> Trial {
         );
     }
     let ran = format!("ran in {} ms", started.elapsed().as_millis());
-    let mut findings =
-        vec![Finding::good("sandbox", ran, "a real one, behind every wall, in the state directory")];
+    let mut findings = vec![good("sandbox", ran, "a real one, behind every wall, in the state directory")];
     // 3. Within which limits?
     if provider.enforce_limits && seen.unmet.is_empty() {
-        findings.push(Finding::good("limits in force", "as set", "read back while it ran"));
+        findings.push(good("limits in force", "as set", "read back while it ran"));
     }
     for (what, held) in seen.unmet {
         let needed = matches!(what, "memory" | "processes");
-        findings.push(Finding::bad(
+        findings.push(bad(
             "limits in force",
             if needed { Verdict::Missing } else { Verdict::Limited },
             format!("{what}: {held}"),
@@ -244,7 +245,7 @@ fn judge(provider: &Namespaces, seen: Seen, started: Instant) -> Trial {
         ));
     }
     if provider.disk_in_memory && !seen.disk.as_ref().is_ok_and(|bytes| *bytes == seen.disk_wanted) {
-        findings.push(Finding::bad(
+        findings.push(bad(
             "disk limit",
             Verdict::Missing,
             seen.disk.map_or_else(

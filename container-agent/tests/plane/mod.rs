@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{Lease, LeasedExecution, ToContainerAgent};
 use shared_contracts::executions::{CodingAgent, ExecutionSpec, Limits};
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, ProjectId, TaskId};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -80,9 +80,15 @@ pub fn leased(number: u64, generation: u32, command: &[&str]) -> LeasedExecution
             limits: Limits { memory_mb: 256, disk_mb: 64, wall_seconds: 60, ..Limits::default() },
             artifacts: Vec::new(),
             sandbox_tier: SandboxTier::Strong,
+            sandbox_provider: None,
+            image: None,
+            terminal: None,
+            secrets: Vec::new(),
             base_revision: 1,
         },
         denied_paths: Vec::new(),
+        egress: Vec::new(),
+        secrets: Vec::new(),
         next_sequence: 1,
         execution_token: "execution-token".into(),
     }

@@ -12,11 +12,12 @@ use seccompiler::{
     sock_filter,
 };
 
+use shared_contracts::executions::Limits;
+
 use super::sys;
 
 /// Where the payload may write.
 const WRITABLE: [&str; 4] = ["/workspace", "/tmp", "/home/agent", "/dev"];
-const OPEN_FILES_MAX: u64 = 16_384;
 const CAPABILITIES_LAST: libc::c_ulong = 63;
 
 /// Calls that the payload never needs. Each answers EPERM.
@@ -186,19 +187,34 @@ pub fn landlock() -> Result<RulesetStatus, landlock::RulesetError> {
 /// The control group counts the forks that it refuses, so it must be the first to refuse, and can then tell. The
 /// kernel counts a fork against `RLIMIT_NPROC` from its beginning and against the control group near its end, and each
 /// process can be in one fork: behind twice as many, this second wall is never the first.
-pub fn resource_limits(processes: u32) -> io::Result<()> {
+pub fn resource_limits(limits: &Limits) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let forks = u64::from(processes) * 2;
-    if let Some(hard) = getrlimit(Resource::Nproc).maximum.filter(|hard| *hard < forks) {
-        let text = format!(
-            "{processes} processes need a hard limit of {forks} for each user, and it is {hard}; raise it (ulimit -u, \
-             systemd: LimitNPROC=infinity), or ask for fewer"
-        );
-        return Err(io::Error::other(text));
+    let (processes, open_files) = (u64::from(limits.processes), u64::from(limits.open_files));
+    let forks = processes * 2;
+    for (resource, needed, what, how) in [
+        (
+            Resource::Nproc,
+            forks,
+            format!("{processes} processes need"),
+            "ulimit -u, systemd: LimitNPROC=infinity",
+        ),
+        (
+            Resource::Nofile,
+            open_files,
+            format!("{open_files} open files need"),
+            "ulimit -n, systemd: LimitNOFILE=1048576",
+        ),
+    ] {
+        if let Some(hard) = getrlimit(resource).maximum.filter(|hard| *hard < needed) {
+            let text = format!(
+                "{what} a hard limit of {needed} for this agent, and it is {hard}; raise it ({how}), or ask for fewer"
+            );
+            return Err(io::Error::other(text));
+        }
     }
     for (resource, wanted) in [
         (Resource::Core, 0),
-        (Resource::Nofile, OPEN_FILES_MAX),
+        (Resource::Nofile, open_files),
         (Resource::Nproc, forks),
         (Resource::Memlock, 8 * 1024 * 1024),
     ] {

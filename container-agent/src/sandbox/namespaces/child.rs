@@ -1,47 +1,54 @@
 //! The sandbox's first process, from its birth in new namespaces until it becomes [`super::init`].
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::message::HelperConfig;
+use super::message::{self, Order, Report, Work};
 use super::walls::Seccomp;
-use super::{INNER_ID, devices, init, sys, walls};
+use super::{devices, init, sys, walls};
+use crate::sandbox::{INNER_ID, PROXY};
 
-/// What the child inherits from the helper.
-pub struct Inherited {
-    /// One byte comes when the ids are mapped and the cgroups entered; its end means that the helper is gone.
-    pub released: io::PipeReader,
-    /// Where [`init`] says what became of the payload.
-    pub status: io::PipeWriter,
+/// Never returns: the process ends as PID 1 of the sandbox. `tasks`: files of v1 control groups to enter.
+pub fn run(seccomp: &Seccomp, helper: OwnedFd, tasks: &[OwnedFd]) -> ! {
+    let work = set_up(&helper, tasks).and_then(|()| take_work(&helper));
+    match work {
+        Ok(work) => init::run(&work, seccomp, helper),
+        Err(error) => {
+            let _ = message::send(helper.as_fd(), &Report::Failed(message::short(&error.to_string())), &[]);
+            sys::exit_now(1)
+        }
+    }
 }
 
-/// Never returns: the process ends as PID 1 of the sandbox.
-pub fn run(config: &HelperConfig, seccomp: &Seccomp, inherited: Inherited) -> ! {
-    let Inherited { mut released, mut status } = inherited;
-    if let Err(error) = set_up(config, &mut released) {
-        let _ = writeln!(status, "F{error}");
-        sys::exit_now(1);
-    }
-    init::run(config, seccomp, OwnedFd::from(status))
+fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
-fn set_up(config: &HelperConfig, released: &mut io::PipeReader) -> io::Result<()> {
-    fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
-        result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
+/// The next order, which must be this one. Without a helper there is nothing to do.
+fn await_order(helper: &OwnedFd, expected: Order) -> io::Result<Vec<OwnedFd>> {
+    match message::receive::<Order>(helper.as_fd())? {
+        Some((order, fds)) if order == expected => Ok(fds),
+        Some((order, _)) => Err(io::Error::other(format!("{order:?} came instead of {expected:?}"))),
+        None => sys::exit_now(1),
     }
-    // 1. Wait for the id maps and the cgroups.
-    if released.read(&mut [0])? == 0 {
-        sys::exit_now(1);
+}
+
+fn set_up(helper: &OwnedFd, tasks: &[OwnedFd]) -> io::Result<()> {
+    // 1. Its control groups, while it is nothing else yet.
+    for file in tasks {
+        step("enter a control group", rustix::io::write(file, b"0").map_err(io::Error::from))?;
     }
     // 2. Its own user. The capabilities over the new namespaces stay for the steps below.
+    await_order(helper, Order::Mapped)?;
     step("become the sandbox's user", sys::become_user(INNER_ID))?;
-    // setresuid clears this, so it comes after; whether the helper died in between shows on the pipe.
+    // setresuid clears this, so it comes after; whether the helper died in between shows on the socket.
     step("die with the helper", sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong))?;
-    if hung_up(released) {
+    if hung_up(helper) {
         sys::exit_now(1);
     }
     // Not readable through /proc for the payload, which has the same uid.
@@ -51,6 +58,7 @@ fn set_up(config: &HelperConfig, released: &mut io::PipeReader) -> io::Result<()
     step("cgroup namespace", sys::unshare(libc::CLONE_NEWCGROUP))?;
     step("host name", rustix::system::sethostname(b"sandbox").map_err(io::Error::from))?;
     step("loopback", raise_loopback())?;
+    let listener = step("listen for the way out", TcpListener::bind(PROXY))?;
     step("/proc and /dev/pts", devices::mount_in_child())?;
     // 4. The new root, which is the working directory: its path may lead through directories that are closed to this
     // user. Bound onto itself first: a mount that came with the namespace is locked.
@@ -61,15 +69,25 @@ fn set_up(config: &HelperConfig, released: &mut io::PipeReader) -> io::Result<()
     // 5. Standard input is the helper's socket: give it away for good.
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     step("standard input", sys::duplicate_to(null.as_fd(), 0))?;
-    // 6. Walls that need no more privilege afterwards.
-    step("resource limits", walls::resource_limits(config.limits.processes))?;
-    step("drop capabilities", walls::drop_capabilities())?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    Ok(())
+    message::send(helper.as_fd(), &Report::Built, &[listener.as_fd()])
 }
 
-fn hung_up(pipe: &io::PipeReader) -> bool {
-    let mut poll = libc::pollfd { fd: pipe.as_fd().as_raw_fd(), events: 0, revents: 0 };
+/// Waits for the work, puts the workspace into its place, and gives up what privilege is left.
+fn take_work(helper: &OwnedFd) -> io::Result<Work> {
+    let mut fds = await_order(helper, Order::Attach)?.into_iter();
+    let missing = || io::Error::other("the work did not come along");
+    let (file, mount) = (fds.next().ok_or_else(missing)?, fds.next().ok_or_else(missing)?);
+    let work: Work = message::read_memory_file(&file)?;
+    step("/workspace", sys::move_mount(mount.as_fd(), Path::new("/workspace")))?;
+    step("resource limits", walls::resource_limits(&work.limits))?;
+    step("drop capabilities", walls::drop_capabilities())?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    await_order(helper, Order::Start)?;
+    Ok(work)
+}
+
+fn hung_up(socket: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one pollfd, as the count says.
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & libc::POLLHUP != 0 }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -81,6 +81,26 @@ pub fn open_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     }
 }
 
+/// An overlay that is mounted nowhere yet; `options` as key and value.
+pub fn overlay(options: &[(&str, &str)], flags: &[&str]) -> io::Result<OwnedFd> {
+    use rustix::mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+        fsmount, fsopen,
+    };
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = context.as_fd();
+    fsconfig_set_string(context, "source", "patchbay")?;
+    for (key, value) in options {
+        fsconfig_set_string(context, *key, *value)?;
+    }
+    for flag in flags {
+        fsconfig_set_flag(context, *flag)?;
+    }
+    fsconfig_create(context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
 /// Attaches a detached mount.
 pub fn move_mount(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     let target = c_string(target.as_os_str())?;
@@ -98,12 +118,33 @@ pub fn move_mount(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// `fork` with namespace flags. The child gets 0. Call it only where one thread runs.
-pub fn fork_into(flags: libc::c_int) -> io::Result<libc::pid_t> {
-    let flags = libc::c_long::from(flags | libc::SIGCHLD);
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `fork` with namespace flags, into a v2 control group if one is given. The child gets 0. Call it only where one
+/// thread runs.
+pub fn fork_into(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+    let mut arguments = libc::clone_args {
+        flags: u64::from(flags.unsigned_abs()),
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    }
     // SAFETY: without CLONE_VM and without a stack this is fork: the child runs on its own copy of everything,
-    // and no other thread exists that could have held a lock.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    // and no other thread exists that could have held a lock. The arguments are as large as said.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
+    })?;
     libc::pid_t::try_from(pid).map_err(io::Error::other)
 }
 

@@ -1,0 +1,198 @@
+//! What the agent, the sandbox helper and the sandbox's first process say to each other: one datagram a message over
+//! `SOCK_SEQPACKET` pairs. What may be large travels in a memory file.
+//!
+//! ```text
+//!   agent ── build ──▶ helper ── (fork) ──▶ PID 1       one socket between agent and helper, one between helper and PID 1
+//!   agent ◀─ built ─── helper ◀── built ─── PID 1       it waits there, in all its namespaces
+//!   agent ── attach ─▶ helper ── attach ──▶ PID 1       the workspace's mount, the command, its environment
+//!   agent ◀─ attached ─ helper                          the workspace's directories, for after the end
+//!   agent ── start ──▶ helper ── start ───▶ PID 1       it starts the payload
+//!   agent ◀─ started, exited | signalled | failed | command_failed ─ helper ◀─ PID 1
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shared_contracts::executions::{Limits, Terminal};
+
+use super::cgroup::Entry;
+use crate::sandbox::{Egress, PlacedFile, Toolchain};
+
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+const DESCRIPTORS_MAX: usize = 2;
+
+/// What a sandbox can be built from before it is known what will run in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Blueprint {
+    pub directory: PathBuf,
+    pub image: Option<PathBuf>,
+    pub toolchains: Vec<Toolchain>,
+    /// The uid and gid of the payload as the helper sees them: a user's helper sees its own as this one.
+    pub outer_id: u32,
+    /// Whether the helper is root: otherwise it builds in a user namespace of its own.
+    pub privileged: bool,
+    pub entry: Entry,
+    /// Where what is written goes: memory unless this says the state directory.
+    pub disk_in_memory: bool,
+}
+
+/// What will run, and over what.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// The read-only tree below the workspace.
+    pub workspace: PathBuf,
+    pub files: Vec<PlacedFile>,
+    pub command: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub limits: Limits,
+    pub egress: Egress,
+    pub terminal: Option<Terminal>,
+}
+
+/// Agent to helper, and helper to PID 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Comes with the memory file that holds the [`Blueprint`].
+    Build,
+    /// Comes with the memory file that holds the [`Work`], and from the helper with the workspace's mount.
+    Attach,
+    Start,
+    Terminate,
+    Kill,
+    /// To PID 1: its ids are mapped.
+    Mapped,
+}
+
+/// Back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// Comes from PID 1 with the listener of its loopback.
+    Built,
+    /// Comes with the upper and the merged directory of the workspace.
+    Attached,
+    /// The payload runs. Comes with the listener where egress is asked for, then with the terminal where one is.
+    Started,
+    Exited(i32),
+    Signalled(i32),
+    /// The machine is at fault.
+    Failed(String),
+    /// The command is at fault: not found, not executable.
+    CommandFailed(String),
+}
+
+pub fn send<M: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> std::io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(std::io::Error::other("too many descriptors in one message"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The next message, or none once the other side is gone.
+pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> std::io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let mut bytes = [0; MESSAGE_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => break other?,
+        }
+    };
+    let fds = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let message = serde_json::from_slice(bytes.get(..received.bytes).unwrap_or_default())?;
+    Ok(Some((message, fds)))
+}
+
+/// A memory file that holds `value`.
+pub fn memory_file<T: Serialize>(value: &T) -> std::io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create("patchbay-sandbox", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// What such a file holds, read from its beginning.
+pub fn read_memory_file<T: DeserializeOwned>(fd: impl AsFd) -> std::io::Result<T> {
+    let mut file = std::fs::File::from(fd.as_fd().try_clone_to_owned()?);
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Cuts a text to what fits a message.
+pub fn short(text: &str) -> String {
+    text.chars().take(2_000).collect()
+}
+
+pub fn socket_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_and_descriptors_arrive_and_the_end_is_seen() {
+        let (here, there) = socket_pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        send(here.as_fd(), &Report::Attached, &[reader.as_fd(), writer.as_fd()]).unwrap();
+        send(here.as_fd(), &Report::Exited(3), &[]).unwrap();
+        let (message, fds) = receive::<Report>(there.as_fd()).unwrap().unwrap();
+        assert_eq!((message, fds.len()), (Report::Attached, 2));
+        let (message, fds) = receive::<Report>(there.as_fd()).unwrap().unwrap();
+        assert_eq!((message, fds.len()), (Report::Exited(3), 0));
+        drop(here);
+        assert!(receive::<Report>(there.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_memory_file_can_be_read_by_two() {
+        let file = memory_file(&Limits::default()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(read_memory_file::<Limits>(&file).unwrap(), Limits::default());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The `namespaces` back end: the agent's half. Control groups, a helper process for each sandbox, and its words.
+//!
+//! ```text
+//!   agent ── spawns ──▶ helper ── forks ──▶ PID 1 ── forks ──▶ payload
+//!   mod, running,       helper, root,       child, init        walls
+//!   cgroup              etc, workspace      devices
+//! ```
+//! As root every execution gets a uid of its own; as an ordinary user all of it happens in a user namespace, with the
+//! same walls and one uid.
+
+pub mod cgroup;
+mod child;
+mod devices;
+mod etc;
+pub mod helper;
+mod init;
+mod message;
+mod root;
+mod running;
+mod sys;
+mod walls;
+mod workspace;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::io::unix::AsyncFd;
+
+use self::cgroup::{Cgroup, Hierarchies};
+use self::message::{Blueprint, Order, Report, Work};
+use self::running::{Helper, Running};
+use super::{INNER_ID, Output, Provider, Sandbox, SandboxError, SandboxSpec, Toolchain};
+
+/// Uids of executions start here, far above those of people and services: `FIRST_ID + instance × 1000 + slot`.
+const FIRST_ID: u32 = 200_000;
+/// Uids kept for one instance, so that two agents of one machine do not share any.
+const IDS_PER_INSTANCE: u32 = 1_000;
+const INSTANCES_MAX: u32 = 1_000_000;
+/// Asked for, so that a payload that writes fast is not woken for every 64 KiB.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// Mount points in an execution's directory.
+const MOUNT_POINTS: [&str; 5] = ["root", "lower", "disk", "secrets", "image"];
+
+#[derive(Debug, Clone)]
+pub struct Namespaces {
+    /// Names this agent's cgroups; derived from its state directory.
+    pub instance: String,
+    pub hierarchies: Hierarchies,
+    /// False only where the operator said `limits = "none"`.
+    pub enforce_limits: bool,
+    pub disk_in_memory: bool,
+    pub toolchains: Vec<Toolchain>,
+}
+
+impl Namespaces {
+    /// The uid of a slot's payload on the host.
+    fn outer_id(&self, slot: u32) -> u32 {
+        let own = rustix::process::geteuid();
+        if !own.is_root() {
+            return own.as_raw();
+        }
+        let number = u32::from_str_radix(self.instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
+        FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + slot % IDS_PER_INSTANCE
+    }
+
+    async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let mut running = self.build(&spec).await?;
+        running.attach(spec).await?;
+        Ok(Box::new(running))
+    }
+
+    /// Everything that does not depend on the workspace and the command.
+    async fn build(&self, spec: &SandboxSpec) -> Result<Running, SandboxError> {
+        // 1. Mount points, inside a directory of this execution's own.
+        for name in MOUNT_POINTS {
+            std::fs::create_dir_all(spec.directory.join(name))
+                .map_err(SandboxError::io(format!("make {}", spec.directory.join(name).display())))?;
+        }
+        // 2. Limits, before anything runs.
+        let cgroup = match self.enforce_limits {
+            true => Some(Arc::new(
+                self.hierarchies
+                    .create(&self.instance, &spec.name, &spec.limits)
+                    .map_err(SandboxError::io("make the control groups"))?,
+            )),
+            false => None,
+        };
+        let privileged = rustix::process::geteuid().is_root();
+        let outer_id = self.outer_id(spec.slot);
+        let blueprint = Blueprint {
+            directory: spec.directory.clone(),
+            image: spec.mounts.image.clone(),
+            toolchains: self.toolchains.clone(),
+            outer_id: if privileged { outer_id } else { INNER_ID },
+            privileged,
+            entry: cgroup.as_ref().map(|cgroup| cgroup.entry()).unwrap_or_default(),
+            disk_in_memory: self.disk_in_memory,
+        };
+        // 3. The helper. From here on dropping what comes of it undoes everything.
+        let running = Running {
+            helper: spawn_helper(cgroup.as_deref())?,
+            cgroup,
+            collected: None,
+            outer_id,
+            directory: spec.directory.clone(),
+            has_egress: spec.egress == super::Egress::Proxy,
+        };
+        let file = message::memory_file(&blueprint).map_err(SandboxError::io("write the helper's orders"))?;
+        running.helper.say(Order::Build, &[file.as_fd()])?;
+        running.helper.expect(Report::Built).await?;
+        Ok(running)
+    }
+}
+
+impl Provider for Namespaces {
+    fn prepare(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Box<dyn Sandbox>, SandboxError>> {
+        Box::pin(self.prepare_now(spec))
+    }
+}
+
+impl Running {
+    /// What will run, and over what.
+    async fn attach(&mut self, spec: SandboxSpec) -> Result<(), SandboxError> {
+        let work = Work {
+            workspace: spec.mounts.workspace,
+            files: spec.mounts.files,
+            command: spec.command,
+            environment: spec.environment,
+            limits: spec.limits,
+            egress: spec.egress,
+            terminal: spec.terminal,
+        };
+        let file = message::memory_file(&work).map_err(SandboxError::io("write the helper's orders"))?;
+        self.helper.say(Order::Attach, &[file.as_fd()])?;
+        let mut fds = self.helper.expect(Report::Attached).await?.into_iter();
+        let (Some(upper), Some(merged)) = (fds.next(), fds.next()) else {
+            return Err(SandboxError::Setup("the workspace's directories did not come along".into()));
+        };
+        self.collected = Some((upper, merged));
+        Ok(())
+    }
+}
+
+fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
+    let spawn = || -> std::io::Result<Helper> {
+        let (ours, theirs) = message::socket_pair()?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        let (stdout, stdout_writer) = std::io::pipe()?;
+        let (stderr, stderr_writer) = std::io::pipe()?;
+        for pipe in [&stdout, &stderr] {
+            // Without it the pipes only hold less.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+        }
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg(helper::ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(stdout_writer))
+            .stderr(Stdio::from(stderr_writer));
+        let mut command = tokio::process::Command::from(command);
+        let process = command.kill_on_drop(true).spawn()?;
+        // SAFETY: an `OwnedFd` is an open descriptor of its own until it is dropped, and `AsyncFd` owns it.
+        let socket: AsyncFd<OwnedFd> = unsafe { AsyncFd::register(ours)? };
+        let output = Output { stdout: stdout.into(), stderr: Some(stderr.into()) };
+        Ok(Helper { socket: Arc::new(socket), process, output: Some(output) })
+    };
+    spawn().map_err(|source| {
+        if let Some(cgroup) = cgroup {
+            cgroup.remove();
+        }
+        SandboxError::Io { what: "start the sandbox helper".into(), source }
+    })
+}
+
+fn remove_mount_points(directory: &Path) {
+    if directory.as_os_str().is_empty() {
+        return;
+    }
+    for name in MOUNT_POINTS {
+        let path: PathBuf = directory.join(name);
+        // What a sandbox wrote is below `disk` where it is not in memory; the others are empty.
+        let _ = if name == "disk" { std::fs::remove_dir_all(path) } else { std::fs::remove_dir(path) };
+    }
+}

@@ -1,0 +1,195 @@
+//! The file system that the payload sees, built by the helper in its own mount namespace: nothing of it is visible
+//! on the host, and all of it vanishes with the namespace. The workspace comes later, see [`super::workspace`].
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::fs::Mode;
+
+use super::message::Blueprint;
+use super::workspace::{build_disk, write_id_maps};
+use super::{etc, sys};
+use crate::sandbox::INNER_ID;
+use crate::tools;
+
+/// Top directories of the system. A link is copied as a link, a directory is bound.
+const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+/// What the sandbox makes itself, whatever an image has there.
+const OUR_OWN: [&str; 9] = ["etc", "dev", "proc", "sys", "run", "tmp", "home", "workspace", "lost+found"];
+const THIS_PROGRAM: &str = "/proc/self/exe";
+pub const READ_ONLY: u64 = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV;
+const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
+
+/// `what` goes before the kernel's error, so that a refusal says which step failed.
+pub fn step<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
+}
+
+/// Namespaces of the helper's own, in which it may mount: root needs one, a user two.
+pub fn enter_own_namespaces(blueprint: &Blueprint) -> io::Result<()> {
+    if blueprint.privileged {
+        sys::leave_groups()?;
+        return step("own mount namespace", sys::unshare(libc::CLONE_NEWNS));
+    }
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    step("user namespaces", sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS))?;
+    // Without it the kernel lets nobody but root map a group.
+    fs::write("/proc/self/setgroups", "deny")?;
+    let map = |id| format!("{INNER_ID} {id} 1");
+    step("map the user", fs::write("/proc/self/gid_map", map(gid)))?;
+    step("map the user", fs::write("/proc/self/uid_map", map(uid)))
+}
+
+/// Maps the payload's user, of whom the helper is the parent.
+pub fn map_payload(blueprint: &Blueprint, pid: libc::pid_t) -> io::Result<()> {
+    write_id_maps(&pid.to_string(), &format!("{INNER_ID} {} 1", blueprint.outer_id))
+}
+
+/// Leaves the working directory at the sandbox's directory, with the new root in `root`.
+pub fn build(blueprint: &Blueprint) -> io::Result<()> {
+    // What is made here is for the payload to read, whatever the agent's own mask.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // 1. While it is of the agent's mount namespace: what a user's namespace copies is locked together.
+    let program = step("the tools' program", fs::File::open(THIS_PROGRAM).map(OwnedFd::from))?;
+    let program_mount = sys::open_tree(Path::new(THIS_PROGRAM), false);
+    enter_own_namespaces(blueprint)?;
+    let everything = libc::MS_REC | libc::MS_PRIVATE;
+    step("make mounts private", sys::mount("none", Path::new("/"), "", everything, ""))?;
+    // Short relative paths: overlayfs splits its options at commas and colons.
+    step("enter the sandbox's directory", std::env::set_current_dir(&blueprint.directory))?;
+    // 2. What may be written, all of it below one size limit.
+    step("writable disk", build_disk(blueprint))?;
+    // 3. The system.
+    let root = Path::new("root");
+    // Hardly anything is in it, unless this program must be copied.
+    let options = "mode=0755,size=512m,nr_inodes=4096";
+    step("root", sys::mount("patchbay", root, "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, options))?;
+    match &blueprint.image {
+        None => {
+            for name in SYSTEM {
+                step(format!("/{name}"), bind_system(Path::new("/"), root, name))?;
+            }
+        }
+        Some(image) => step("the image", build_image(image, root))?,
+    }
+    for toolchain in &blueprint.toolchains {
+        let path = &toolchain.path;
+        let inside = root.join(path.strip_prefix("/").map_err(io::Error::other)?);
+        step(format!("toolchain {}", path.display()), bind_toolchain(path, &inside))?;
+    }
+    step("the tools", build_tools(root, program_mount, &program))?;
+    step("/etc", etc::build(root, blueprint.image.is_some()))?;
+    step("/dev", super::devices::build(root, Path::new("disk/shm")))?;
+    for (source, name) in [("disk/tmp", "tmp"), ("disk/home", "home/agent"), ("secrets", "run/secrets")] {
+        let target = root.join(name);
+        fs::create_dir_all(&target)?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
+        let attributes = if source == "secrets" { READ_ONLY | sys::ATTR_NOEXEC } else { WRITABLE };
+        step(format!("/{name}"), bind(Path::new(source), &target, false, attributes))?;
+    }
+    for name in ["proc", "workspace", "var", "root"] {
+        match fs::create_dir(root.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => step(format!("/{name}"), other)?,
+        }
+    }
+    build_var_tmp(root)?;
+    // 4. Nothing in the root itself can be written any more.
+    let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    step("make the root read-only", sys::mount("none", root, "", flags, ""))
+}
+
+/// Binds `source` at `target` with these attributes.
+pub fn bind(source: &Path, target: &Path, recursive: bool, attributes: u64) -> io::Result<()> {
+    let tree = sys::open_tree(source, recursive)?;
+    sys::mount_setattr(tree.as_fd(), recursive, attributes, None)?;
+    sys::move_mount(tree.as_fd(), target)
+}
+
+/// One name of the top of `from`, as it is there.
+fn bind_system(from: &Path, root: &Path, name: &str) -> io::Result<()> {
+    let source = from.join(name);
+    let Ok(metadata) = fs::symlink_metadata(&source) else { return Ok(()) };
+    let target = root.join(name);
+    if metadata.is_symlink() {
+        return symlink(fs::read_link(&source)?, target);
+    }
+    if metadata.is_dir() {
+        fs::create_dir(&target)?;
+    } else {
+        fs::write(&target, "")?;
+    }
+    bind(&source, &target, true, READ_ONLY)
+}
+
+/// The top of an image, but for what the sandbox makes itself. `image` then is the image, for [`etc`].
+fn build_image(image: &Path, root: &Path) -> io::Result<()> {
+    fs::create_dir_all("image")?;
+    bind(image, Path::new("image"), false, READ_ONLY)?;
+    for entry in fs::read_dir("image")? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| !OUR_OWN.contains(name)) else { continue };
+        step(format!("/{name}"), bind_system(Path::new("image"), root, name))?;
+    }
+    Ok(())
+}
+
+/// One place for temporary files under both names.
+fn build_var_tmp(root: &Path) -> io::Result<()> {
+    let target = root.join("var/tmp");
+    match fs::symlink_metadata(&target) {
+        Err(_) => match symlink("/tmp", &target) {
+            // An image's own `/var`, which cannot be written.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+            made => made,
+        },
+        Ok(metadata) if metadata.is_dir() => bind(Path::new("disk/tmp"), &target, false, WRITABLE),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn bind_toolchain(source: &Path, target: &Path) -> io::Result<()> {
+    let parent = target.parent().unwrap_or(target);
+    fs::create_dir_all(parent)?;
+    if fs::metadata(source)?.is_dir() {
+        fs::create_dir_all(target)?;
+    } else {
+        fs::write(target, "")?;
+    }
+    bind(source, target, true, READ_ONLY)
+}
+
+/// What the coding agent may call: this program.
+fn build_tools(root: &Path, mount: io::Result<OwnedFd>, program: &OwnedFd) -> io::Result<()> {
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    let programs = inside(tools::PROGRAMS);
+    fs::create_dir_all(&programs)?;
+    let target = programs.join(tools::PROGRAM);
+    fs::write(&target, "")?;
+    let bound = mount.and_then(|mount| {
+        sys::mount_setattr(mount.as_fd(), false, READ_ONLY, None)?;
+        sys::move_mount(mount.as_fd(), &target)
+    });
+    if bound.is_err() && bind_again(program, &target).is_err() {
+        // It was replaced since the agent started, as by an upgrade, and what has no name cannot be bound.
+        let mut copy = fs::File::create(&target)?;
+        io::copy(&mut fs::File::from(program.try_clone()?), &mut copy)?;
+        copy.set_permissions(fs::Permissions::from_mode(0o755))?;
+    }
+    symlink(tools::PROGRAM, programs.join(tools::APPLY_PATCH))?;
+    let (name, text) = tools::MCP_CONFIG;
+    fs::write(inside(tools::FOLDER).join(name), text)
+}
+
+/// By its name, which only now is of this mount namespace.
+fn bind_again(program: &OwnedFd, target: &Path) -> io::Result<()> {
+    let path = fs::read_link(THIS_PROGRAM)?;
+    let (named, running) = (fs::metadata(&path)?, rustix::fs::fstat(program)?);
+    if (named.dev(), named.ino()) != (running.st_dev, running.st_ino) {
+        return Err(io::Error::from(io::ErrorKind::NotFound));
+    }
+    bind(&path, target, false, READ_ONLY)
+}
