@@ -1,6 +1,7 @@
 //! The agent's settings: a TOML file, then the environment, then flags; the later wins.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -79,6 +80,14 @@ pub struct Flags {
     /// Directory that every sandbox may read, at the same path; repeat for more (`:ro` at the end is understood)
     #[arg(long = "toolchain", env = "PATCHBAY_TOOLCHAINS", value_name = "DIR", value_delimiter = ',')]
     pub toolchains: Vec<String>,
+    /// Address (`10.0.0.7:443`) on this machine's own networks that projects may list for egress; repeat for more
+    #[arg(
+        long = "egress-vouched",
+        env = "PATCHBAY_EGRESS_VOUCHED",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub egress_vouched: Vec<String>,
     /// Directories put before the sandbox's PATH, joined by colons
     #[arg(long, env = "PATCHBAY_PATH_PREFIX", value_name = "DIRS")]
     pub path_prefix: Option<String>,
@@ -101,6 +110,8 @@ struct SettingsFile {
     cache_mb: Option<u64>,
     toolchains: Vec<String>,
     path_prefix: Option<String>,
+    /// Addresses on this machine's own networks that a project may list for egress, such as a registry of the company's.
+    egress_vouched: Vec<String>,
     /// Variables of every sandbox; an execution's own win.
     environment: BTreeMap<String, String>,
 }
@@ -114,6 +125,8 @@ pub struct Settings {
     pub cache_mb: u64,
     pub toolchains: Vec<Toolchain>,
     pub search_path: String,
+    /// Addresses that the proxy dials although they are private.
+    pub egress_vouched: Vec<SocketAddr>,
     pub environment: BTreeMap<String, String>,
     pub name: String,
     pub capacity: u32,
@@ -173,6 +186,8 @@ impl Settings {
             return Err(ConfigError::Invalid { name: "name", value: name.escape_debug().to_string(), rule });
         }
         let toolchains = if flags.toolchains.is_empty() { &file.toolchains } else { &flags.toolchains };
+        let vouched =
+            if flags.egress_vouched.is_empty() { &file.egress_vouched } else { &flags.egress_vouched };
         let prefix = flags.path_prefix.clone().or(file.path_prefix);
         Ok(Self {
             state_dir: flags.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state_dir),
@@ -181,6 +196,7 @@ impl Settings {
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
             search_path: search_path(prefix.as_deref()),
+            egress_vouched: vouched.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
             environment: file.environment,
             name,
             capacity,
@@ -252,6 +268,14 @@ fn read_token(path: &Path) -> Result<String, ConfigError> {
         what: "the token file",
         path: path.to_owned(),
         source,
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Invalid {
+        name: "egress_vouched",
+        value: text.into(),
+        rule: "it must be an address and a port, such as 10.0.0.7:443 or [fd00::7]:443".into(),
     })
 }
 

@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::api::{DialError, Socket};
 use crate::backoff::Backoff;
-use crate::clock;
 use crate::lease::Stopping;
 use crate::run::Agent;
 use crate::stop::Ending;
+use crate::{clock, containers};
 
 const CONNECT_PATH: &str = "/api/container-agents/connect";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
@@ -186,8 +186,8 @@ impl Session<'_> {
             version: env!("CARGO_PKG_VERSION").into(),
             name: self.agent.settings.name.clone(),
             capacity: self.agent.settings.capacity,
-            sandbox_tier: self.agent.tier,
-            sandboxes: Vec::new(),
+            sandbox_tier: self.agent.offer.tier(),
+            sandboxes: self.agent.offer.sandboxes.clone(),
             memory_mb_max: self.agent.settings.memory_mb_max,
             cpu_cores_max: self.agent.settings.cpu_cores_max,
             leases: leases.clone(),
@@ -297,7 +297,11 @@ impl Session<'_> {
                 Ok(())
             }
             ToContainerAgent::Refused { problem, protocol_min } => Err(refused(&problem, protocol_min)),
-            ToContainerAgent::Welcome { .. } | ToContainerAgent::Container { .. } => Ok(()),
+            ToContainerAgent::Container { request, command } => {
+                containers::answer(Arc::clone(self.agent), request, command);
+                Ok(())
+            }
+            ToContainerAgent::Welcome { .. } => Ok(()),
         }
     }
 
@@ -307,7 +311,7 @@ impl Session<'_> {
             "draining"
         } else if taken >= self.agent.settings.capacity as usize {
             "no free slot"
-        } else if self.agent.tier == SandboxTier::None {
+        } else if self.agent.offer.tier() == SandboxTier::None {
             "no sandbox on this machine"
         } else {
             self.accepted.insert(execution_id);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shared_contracts::dispatch::LeasedExecution;
 
 use crate::config::Settings;
-use crate::tools;
+use crate::{secrets, tools};
 
 /// Linux refuses one variable of more than 128 KiB; a longer prompt is only in its file.
 const PROMPT_VARIABLE_BYTES_MAX: usize = 96 * 1024;
@@ -48,5 +48,6 @@ pub fn of(settings: &Settings, leased: &LeasedExecution) -> BTreeMap<String, Str
         environment.insert(tools::DENIED_VARIABLE.into(), leased.denied_paths.join("\n"));
     }
     environment.extend(leased.spec.environment.clone());
+    environment.extend(secrets::environment(&leased.secrets));
     environment
 }

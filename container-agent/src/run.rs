@@ -17,13 +17,14 @@ use std::time::Duration;
 use clap::Args;
 use shared_contracts::dispatch::{FromContainerAgent, Lease};
 use shared_contracts::limits::{CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
 use tokio::sync::mpsc;
 
 use crate::api::Plane;
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
+use crate::containers::Containers;
 use crate::lease::{Leases, Stopping};
-use crate::sandbox::Provider;
+use crate::offer::{self, Offer};
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::cgroup::Hierarchies;
 use crate::sandbox::sweep::{self, StateLock};
@@ -42,11 +43,11 @@ pub struct Agent {
     pub settings: Settings,
     pub plane: Arc<Plane>,
     pub token: String,
-    pub tier: SandboxTier,
+    pub offer: Offer,
+    pub containers: Containers,
     pub leases: Leases,
     pub ends: Ends,
     pub workspaces: Workspaces,
-    pub sandboxes: Box<dyn Provider>,
     /// Below it one directory for each lease.
     pub executions: PathBuf,
     /// To the plane, over whichever connection is there.
@@ -55,9 +56,14 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Over whichever connection is there.
+    pub fn say(&self, saying: FromContainerAgent) {
+        let _ = self.say.send(saying);
+    }
+
     /// Gives a lease back to the plane. It leaves the table when the plane was told.
     pub fn abandon(&self, lease: Lease, reason: impl Into<String>) {
-        let _ = self.say.send(FromContainerAgent::Abandon { lease, reason: reason.into() });
+        self.say(FromContainerAgent::Abandon { lease, reason: reason.into() });
     }
 
     pub fn set_lease_length(&self, length: Duration) {
@@ -75,6 +81,8 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let plane_settings = settings.plane()?;
     let (tier, findings) = doctor::examine(&settings).await;
     let reason = doctor::reason(tier, &findings);
+    let images = vec![offer::HOST.to_owned()];
+    let sandboxes = vec![offer::offered(SandboxProvider::Namespaces, tier, findings, images)];
     if tier == SandboxTier::None {
         return Err(format!(
             "this machine cannot run executions: {reason}; `patchbay-agent doctor` says how to fix it"
@@ -94,11 +102,11 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let (say, sayings) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
         workspaces: Workspaces::open(&settings.state_dir, settings.cache_mb, Arc::clone(&plane))?,
-        sandboxes: Box::new(provider(&settings, instance.clone())),
+        offer: Offer::new(&settings, instance.clone(), sandboxes),
+        containers: Containers::default(),
         settings,
         plane,
         token: plane_settings.token,
-        tier,
         leases: Leases::default(),
         ends: Ends::new(),
         executions,

@@ -8,14 +8,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use shared_contracts::executions::Limits;
+use redaction::Redactor;
+use shared_contracts::executions::{Limits, Terminal};
 use shared_contracts::limits as default;
+use shared_contracts::secrets::{LeasedSecret, SecretForm};
 
 use crate::config::{Flags, Settings};
+use crate::egress::Moment;
 use crate::sandbox::sweep::{self, Scratch};
-use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal};
+use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
+use crate::way_out::{self, Told};
 use crate::workspace::changes;
-use crate::{clock, environment, run};
+use crate::{clock, environment, run, secrets};
 
 #[derive(Debug, Args)]
 pub struct Try {
@@ -34,6 +38,20 @@ pub struct Try {
     processes: u32,
     #[arg(long, default_value_t = default::DISK_MB_DEFAULT)]
     disk_mb: u32,
+    #[arg(long, default_value_t = default::OPEN_FILES_DEFAULT)]
+    open_files: u32,
+    /// What it may reach over the network, such as example.com:443; repeat for more. Nothing unless given
+    #[arg(long, value_name = "HOST:PORT")]
+    egress: Vec<String>,
+    /// Variable of this environment that the command gets and that its output is cleaned of; repeat for more
+    #[arg(long, value_name = "NAME")]
+    secret: Vec<String>,
+    /// The same, as the file /run/secrets/NAME
+    #[arg(long, value_name = "NAME")]
+    secret_file: Vec<String>,
+    /// Give it a pseudo-terminal of this size, such as 24x80
+    #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = terminal)]
+    terminal: Option<Terminal>,
     /// Print what was measured, on standard error
     #[arg(long)]
     stats: bool,
@@ -76,26 +94,37 @@ async fn execute(
         wall_seconds: arguments.wall_seconds,
         processes: arguments.processes,
         disk_mb: arguments.disk_mb,
+        open_files: arguments.open_files,
         ..Limits::default()
+    };
+    let secrets = secrets_of(arguments)?;
+    let redactor = match secrets.is_empty() {
+        true => None,
+        false => Some(Redactor::new(secrets.iter().map(|secret| (&secret.name, &secret.value)))?),
     };
     let provider = run::provider(settings, instance.to_owned());
     let mut environment = environment::base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), "try".into());
+    environment.extend(secrets::environment(&secrets));
+    let egress = if arguments.egress.is_empty() { Egress::Nothing } else { Egress::Proxy };
+    if egress == Egress::Proxy {
+        environment.extend(way_out::environment());
+    }
     let mut sandbox = provider
         .prepare(SandboxSpec {
             name: "try".into(),
             owner: None,
             directory: state.join("execution"),
-            mounts: Mounts { workspace: lower, image: None, files: Vec::new() },
+            mounts: Mounts { workspace: lower, image: None, files: secrets::files(&secrets).collect() },
             command: arguments.command.clone(),
             environment,
             limits,
-            egress: Egress::Nothing,
-            terminal: None,
+            egress,
+            terminal: arguments.terminal,
             slot: 0,
         })
         .await?;
-    let outcome = play(arguments, sandbox.as_mut()).await;
+    let outcome = play(arguments, settings, redactor.as_ref(), sandbox.as_mut()).await;
     let usage = sandbox.control().usage().await;
     let collected = sandbox.collect().await;
     let changes = match (&outcome, &collected) {
@@ -125,6 +154,9 @@ async fn execute(
             usage.out_of_memory_kills, arguments.memory_mb
         );
     }
+    if usage.disk_full {
+        eprintln!("patchbay-agent: the disk limit of {} MB was reached (--disk-mb)", arguments.disk_mb);
+    }
     if usage.refused_forks > 0 {
         eprintln!(
             "patchbay-agent: a new process was refused: the limit of {} was reached (--processes)",
@@ -146,14 +178,23 @@ async fn execute(
 /// Runs it to its end with its output passed through.
 async fn play(
     arguments: &Try,
+    settings: &Settings,
+    redactor: Option<&Redactor>,
     sandbox: &mut dyn Sandbox,
-) -> Result<(Exit, bool), crate::sandbox::SandboxError> {
+) -> Result<(Exit, bool), Box<dyn std::error::Error>> {
     let mut pumps = Vec::new();
-    let output = sandbox.start().await?.output;
-    pumps.push(std::thread::spawn(move || pass_on(output.stdout, std::io::stdout())));
+    let Started { output, egress } = sandbox.start().await?;
+    let (out, err) = (redactor.map(Redactor::stream), redactor.map(Redactor::stream));
+    pumps.push(std::thread::spawn(move || pass_on(output.stdout, std::io::stdout(), out)));
     if let Some(stderr) = output.stderr {
-        pumps.push(std::thread::spawn(move || pass_on(stderr, std::io::stderr())));
+        pumps.push(std::thread::spawn(move || pass_on(stderr, std::io::stderr(), err)));
     }
+    let way_out = match egress {
+        Some(listener) => {
+            Some(way_out::open(listener, &arguments.egress, &settings.egress_vouched, print_told)?)
+        }
+        None => None,
+    };
     let control = sandbox.control();
     let limit = Duration::from_secs(arguments.wall_seconds.into());
     let mut timed_out = false;
@@ -169,18 +210,64 @@ async fn play(
             sandbox.wait().await?
         }
     };
+    if let Some(way_out) = way_out {
+        way_out.close().await;
+    }
     for pump in pumps {
         let _ = pump.join();
     }
     Ok((exit, timed_out))
 }
 
-fn pass_on(from: OwnedFd, mut to: impl Write) {
+/// Each decision about the network as it is made.
+fn print_told(told: Told) {
+    let text = match told {
+        Told::Decision(decision) if decision.moment == Moment::Decided => {
+            let verdict = if decision.allowed { "allowed" } else { "refused" };
+            let port = decision.port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("egress {verdict}: {}{port} ({})", decision.host, decision.detail)
+        }
+        Told::Decision(_) => return,
+        Told::Dropped(count) => format!("{count} more decisions about the network were only counted"),
+        Told::Broken(error) => format!("the sandbox has no way out: {error}"),
+    };
+    eprintln!("patchbay-agent: {text}");
+}
+
+fn secrets_of(arguments: &Try) -> Result<Vec<LeasedSecret>, String> {
+    let forms = [(&arguments.secret, SecretForm::Environment), (&arguments.secret_file, SecretForm::File)];
+    let named = forms.into_iter().flat_map(|(names, form)| names.iter().map(move |name| (name, form)));
+    let secret = |(name, form): (&String, SecretForm)| match std::env::var(name) {
+        Ok(value) => Ok(LeasedSecret { name: name.clone(), form, value }),
+        Err(error) => Err(format!("--secret {name}: this environment's variable of that name: {error}")),
+    };
+    named.map(secret).collect()
+}
+
+fn terminal(text: &str) -> Result<Terminal, String> {
+    let size = text.split_once('x').and_then(|(rows, columns)| {
+        Some(Terminal { rows: rows.parse().ok()?, columns: columns.parse().ok()? })
+    });
+    size.ok_or_else(|| format!("`{text}` is not a size such as 24x80"))
+}
+
+fn pass_on(from: OwnedFd, mut to: impl Write, mut redaction: Option<redaction::Stream>) {
     let mut from = std::fs::File::from(from);
-    let mut bytes = vec![0; 64 * 1024];
+    let (mut bytes, mut clean) = (vec![0; 64 * 1024], Vec::new());
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if to.write_all(bytes.get(..count).unwrap_or_default()).and_then(|()| to.flush()).is_err() {
+        let mut read = bytes.get(..count).unwrap_or_default();
+        if let Some(stream) = &mut redaction {
+            clean.clear();
+            stream.feed(read, &mut clean);
+            read = &clean;
+        }
+        if to.write_all(read).and_then(|()| to.flush()).is_err() {
             return;
         }
+    }
+    if let Some(stream) = redaction {
+        clean.clear();
+        stream.finish(&mut clean);
+        let _ = to.write_all(&clean).and_then(|()| to.flush());
     }
 }

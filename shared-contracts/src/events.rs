@@ -190,6 +190,20 @@ impl EventBody {
             Self::Ended { .. } => "complete",
         }
     }
+
+    /// Shows every text that comes, or may come, from outside of Patchbay: what a secret could stand in.
+    pub fn each_text(&mut self, mut show: impl FnMut(&mut String)) {
+        match self {
+            Self::Log { text, .. } => show(text),
+            Self::Status { message, .. } | Self::ContainerStatus { message, .. } => show(message),
+            Self::Lost { reason } | Self::Ended { reason, .. } => show(reason),
+            Self::Patch { summary, .. } => show(summary),
+            Self::Artifact { path, .. } | Self::SecretFound { path, .. } => show(path),
+            Self::Egress(egress) => [&mut egress.host, &mut egress.message].into_iter().for_each(show),
+            // The plane's own.
+            Self::PatchEvent(_) | Self::ResourceUsage { .. } => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

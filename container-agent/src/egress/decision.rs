@@ -42,6 +42,25 @@ pub enum Reason {
     Stopped,
 }
 
+impl Reason {
+    /// As it is written in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Malformed => "malformed",
+            Self::NotListed => "not_listed",
+            Self::ForbiddenAddress => "forbidden_address",
+            Self::NotResolved => "not_resolved",
+            Self::BytesUsedUp => "bytes_used_up",
+            Self::Closed => "closed",
+            Self::NotReached => "not_reached",
+            Self::Idle => "idle",
+            Self::TooLong => "too_long",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// One decision, or the end of what it allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EgressDecision {

@@ -1,8 +1,8 @@
 //! Events that enter the spool together: serialised once, straight into the bytes that are written and sent.
 
+use redaction::Redactor;
 use serde::Serialize;
 use shared_contracts::events::{Event, EventBody, EventSource, LogLevel, LogStream};
-use shared_contracts::limits::LOG_BYTES_PER_EXECUTION_MAX;
 
 use super::segment::BLOCK_BYTES_MAX;
 
@@ -22,6 +22,10 @@ pub struct Batch<'a> {
     pub buffer: &'a mut Vec<u8>,
     pub cuts: Vec<Cut>,
     pub log_bytes: &'a mut u64,
+    /// Of output lines; beyond it they are only counted.
+    pub log_bytes_max: u64,
+    /// What Patchbay itself says may quote what was said to it.
+    pub redactor: Option<&'a Redactor>,
     pub dropped_lines: &'a mut u64,
     pub ended: bool,
 }
@@ -44,7 +48,7 @@ struct LogLine<'a> {
 impl Batch<'_> {
     /// A line of the payload's output. Beyond the log's limit it is only counted.
     pub fn line(&mut self, stream: LogStream, text: &str, continues: bool) {
-        if *self.log_bytes > LOG_BYTES_PER_EXECUTION_MAX {
+        if *self.log_bytes > self.log_bytes_max {
             *self.dropped_lines += 1;
             return;
         }
@@ -63,16 +67,22 @@ impl Batch<'_> {
         });
         // As spooled and stored: what an empty line costs is counted too.
         *self.log_bytes += (self.buffer.len() - start) as u64;
-        if *self.log_bytes > LOG_BYTES_PER_EXECUTION_MAX {
-            let text = format!(
-                "the log has reached {LOG_BYTES_PER_EXECUTION_MAX} bytes; from here on it only counts"
-            );
+        if *self.log_bytes > self.log_bytes_max {
+            let text =
+                format!("the log has reached {} bytes; from here on it only counts", self.log_bytes_max);
             let (level, stream) = (LogLevel::Warn, LogStream::System);
             self.event(EventSource::System, EventBody::Log { level, stream, text, continues: false });
         }
     }
 
-    pub fn event(&mut self, source: EventSource, body: EventBody) {
+    pub fn event(&mut self, source: EventSource, mut body: EventBody) {
+        if let Some(redactor) = self.redactor {
+            body.each_text(|text| {
+                if let std::borrow::Cow::Owned(redacted) = redactor.redact_text(text) {
+                    *text = redacted;
+                }
+            });
+        }
         self.ended |= matches!(body, EventBody::Ended { .. });
         self.push(&Event {
             sequence: self.next,
@@ -105,6 +115,8 @@ impl Batch<'_> {
 
 #[cfg(test)]
 mod tests {
+    use shared_contracts::limits::LOG_BYTES_PER_EXECUTION_MAX;
+
     use super::*;
 
     #[test]
@@ -118,6 +130,8 @@ mod tests {
             buffer: &mut buffer,
             cuts: Vec::new(),
             log_bytes: &mut log_bytes,
+            log_bytes_max: LOG_BYTES_PER_EXECUTION_MAX,
+            redactor: None,
             dropped_lines: &mut dropped_lines,
             ended: false,
         };

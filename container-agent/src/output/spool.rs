@@ -7,16 +7,33 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redaction::Redactor;
 use shared_contracts::events::{EventBody, EventSource, LogLevel, LogStream};
-use shared_contracts::limits::SPOOL_WINDOW_BYTES;
+use shared_contracts::limits::{LOG_BYTES_PER_EXECUTION_MAX, SPOOL_WINDOW_BYTES};
 use tokio::sync::Notify;
 
 use super::batch::{Batch, Cut};
 use super::segment::{Block, Segments};
 use crate::clock;
 
+/// What may be in a log.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Of output lines, in bytes as they are stored.
+    pub log_bytes_max: u64,
+    /// None: there is no secret to be kept out.
+    pub redactor: Option<Redactor>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { log_bytes_max: LOG_BYTES_PER_EXECUTION_MAX, redactor: None }
+    }
+}
+
 pub struct Spool {
     generation: u32,
+    rules: Rules,
     inner: Mutex<Inner>,
     /// Room was made, or nobody needs any more.
     room: Condvar,
@@ -49,8 +66,9 @@ pub struct Chunk {
 }
 
 impl Spool {
-    pub fn create(directory: &Path, generation: u32, next_sequence: u64) -> Self {
-        Self::with(Segments::new(directory), VecDeque::new(), generation, next_sequence, false)
+    pub fn create(directory: &Path, generation: u32, next_sequence: u64, rules: Rules) -> Self {
+        let new = Self::with(Segments::new(directory), VecDeque::new(), generation, next_sequence, false);
+        Self { rules, ..new }
     }
 
     /// What a dead agent left. `next_sequence` counts only where no event was written.
@@ -81,7 +99,14 @@ impl Spool {
             failure: None,
         };
         let (changed, failed) = (Notify::new(), Notify::new());
-        Self { generation, inner: Mutex::new(inner), room: Condvar::new(), changed, failed }
+        Self {
+            generation,
+            rules: Rules::default(),
+            inner: Mutex::new(inner),
+            room: Condvar::new(),
+            changed,
+            failed,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -105,6 +130,8 @@ impl Spool {
             buffer: &mut buffer,
             cuts: Vec::new(),
             log_bytes: &mut inner.log_bytes,
+            log_bytes_max: self.rules.log_bytes_max,
+            redactor: self.rules.redactor.as_ref(),
             dropped_lines: &mut inner.dropped_lines,
             ended: false,
         };
@@ -118,6 +145,10 @@ impl Spool {
         }
         drop(guard);
         self.changed.notify_one();
+    }
+
+    pub fn redactor(&self) -> Option<&Redactor> {
+        self.rules.redactor.as_ref()
     }
 
     pub fn event(&self, source: EventSource, body: EventBody) {
@@ -287,7 +318,7 @@ mod tests {
     #[test]
     fn numbers_are_contiguous_and_acknowledged_ones_are_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::create(directory.path(), 2, 7);
+        let spool = Spool::create(directory.path(), 2, 7, Rules::default());
         fill(&spool, 5_000);
         spool.note(LogLevel::Warn, "note");
         let mut from = 7;
@@ -309,7 +340,7 @@ mod tests {
     #[test]
     fn a_torn_tail_is_cut_and_numbering_goes_on() {
         let directory = tempfile::tempdir().unwrap();
-        fill(&Spool::create(directory.path(), 1, 1), 10);
+        fill(&Spool::create(directory.path(), 1, 1, Rules::default()), 10);
         let path = directory.path().join(format!("events-{:020}.ndjson", 1));
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.truncate(bytes.len() - 5);
@@ -324,7 +355,7 @@ mod tests {
     #[test]
     fn segments_leave_the_disk_when_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::create(directory.path(), 1, 1);
+        let spool = Spool::create(directory.path(), 1, 1, Rules::default());
         for _ in 0..10 {
             fill(&spool, 10_000);
         }

@@ -1,28 +1,42 @@
 //! Files that the execution declared by globs, read out of the workspace as the payload left it, and streamed to the
 //! plane with their hash.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use redaction::Redactor;
 use rustix::fs::FileType;
 use sha2::Digest;
 use shared_contracts::artifacts::{ArtifactType, UploadArtifact};
-use shared_contracts::events::{EventBody, EventSource, LogLevel};
+use shared_contracts::events::{EventBody, EventSource, LogLevel, SecretPlace};
 use shared_contracts::hash::Sha256;
 use shared_contracts::ids::ArtifactId;
 use shared_contracts::limits::{ARTIFACT_BYTES_MAX, ARTIFACTS_PER_EXECUTION_MAX};
 use shared_contracts::paths::WorkspacePath;
 
 use super::{ReportError, blocking};
-use crate::clock;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
 use crate::workspace::beneath;
+use crate::{clock, secrets};
 
 const FILES_LOOKED_AT_MAX: usize = 1_000_000;
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// The longest that one secret can be, however it is written.
+const OVERLAP_BYTES: usize = redaction::HELD_BYTES_MAX;
+
+/// A file that is about to be sent.
+struct Readied {
+    file: std::fs::File,
+    size_bytes: u64,
+    sha256: Sha256,
+    /// Secrets that stand in it: name and offset.
+    found: Vec<(String, u64)>,
+}
 
 /// Uploads what matches. Only a lost lease or a plane that refuses is an error; a file that cannot be kept is noted.
 pub async fn upload(execution: &Execution, collected: &Arc<Collected>) -> Result<(), ReportError> {
@@ -60,13 +74,16 @@ async fn upload_one(
 ) -> Result<(), ReportError> {
     // 1. Its size and hash. Nothing writes to it any more.
     let (tree, name) = (Arc::clone(collected), path.clone());
-    let (file, size_bytes, sha256) = match blocking(move || hash(&tree.merged, name.as_str())).await? {
-        Ok(hashed) => hashed,
+    let redactor = execution.spool.redactor().cloned();
+    let readied = blocking(move || read(&tree.merged, name.as_str(), redactor.as_ref())).await?;
+    let Readied { file, size_bytes, sha256, found } = match readied {
+        Ok(readied) => readied,
         Err(error) => {
             execution.spool.note(LogLevel::Warn, format!("the artifact `{path}` is not kept: {error}"));
             return Ok(());
         }
     };
+    secrets::report(&execution.spool, SecretPlace::Artifact, path.as_str(), &found);
     // 2. Streamed from its beginning, at each try.
     let id = ArtifactId::new(clock::now_ms(), clock::random());
     let query =
@@ -151,7 +168,8 @@ fn compile(globs: &[String]) -> Result<GlobSet, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-fn hash(root: &OwnedFd, path: &str) -> io::Result<(std::fs::File, u64, Sha256)> {
+/// Also looks for secrets on the way, of which it gives name and offset.
+fn read(root: &OwnedFd, path: &str, redactor: Option<&Redactor>) -> io::Result<Readied> {
     let (mut file, stat) = beneath::open_file(root, Path::new(path))?;
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > ARTIFACT_BYTES_MAX {
@@ -160,13 +178,25 @@ fn hash(root: &OwnedFd, path: &str) -> io::Result<(std::fs::File, u64, Sha256)> 
         )));
     }
     let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut found = BTreeSet::new();
+    // What was read last is looked through again with what follows: a secret may lie across.
+    let (mut window, mut at) = (Vec::with_capacity(WINDOW_BYTES + OVERLAP_BYTES), 0);
     loop {
-        let count = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        hasher.update(bytes);
+        let kept = window.len();
+        Read::by_ref(&mut file).take(WINDOW_BYTES as u64).read_to_end(&mut window)?;
+        let Some(new) = window.get(kept..).filter(|bytes| !bytes.is_empty()) else { break };
+        hasher.update(new);
+        if let Some(redactor) = redactor {
+            let here = secrets::find(redactor, &window);
+            found.extend(here.into_iter().map(|(name, offset)| (at + offset, name)));
+        }
+        let done = window.len().saturating_sub(OVERLAP_BYTES);
+        window.drain(..done);
+        at += done as u64;
     }
-    Ok((file, size, Sha256::from_bytes(hasher.finalize().into())))
+    let sha256 = Sha256::from_bytes(hasher.finalize().into());
+    let found = found.into_iter().map(|(offset, name)| (name, offset)).collect();
+    Ok(Readied { file, size_bytes: size, sha256, found })
 }
 
 /// What a file is, by the names that test tools give.

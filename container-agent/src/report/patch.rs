@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use shared_contracts::events::{EventBody, EventSource, LogLevel};
+use shared_contracts::events::{EventBody, EventSource, LogLevel, SecretPlace};
 use shared_contracts::ids::PatchBatchId;
 use shared_contracts::limits::{NAME_CHARS_MAX, PATCH_BODY_BYTES_MAX, PATCH_OPERATIONS_MAX};
 use shared_contracts::patches::{ProposePatch, ProposedPatch};
 
 use super::{ReportError, blocking};
-use crate::clock;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
 use crate::workspace::{Tree, changes};
+use crate::{clock, secrets};
 
 /// Of operations that do not fit; the plane answers them all again (`POST /api/patches/check`).
 const REFUSED_SHOWN_MAX: usize = 20;
@@ -38,6 +38,7 @@ pub async fn propose(
     .await?
     .map_err(|error| failed(&error))?;
     say_what_is_missing(execution, &found);
+    say_where_secrets_are(execution, &found);
     let operations = batch.operations.len();
     if operations == 0 {
         return Ok(None);
@@ -105,6 +106,21 @@ fn say_what_does_not_fit(execution: &Execution, proposed: &ProposedPatch) {
     for receipt in refused.into_iter().take(REFUSED_SHOWN_MAX) {
         let line = serde_json::to_string(receipt).unwrap_or_default();
         execution.spool.note(LogLevel::Warn, line.chars().take(LINE_CHARS_MAX).collect::<String>());
+    }
+}
+
+/// In names, too. What was there before the execution is not its doing.
+fn say_where_secrets_are(execution: &Execution, found: &changes::Changes) {
+    let Some(redactor) = execution.spool.redactor() else { return };
+    for change in &found.files {
+        let mut at = secrets::find(redactor, change.path.as_str().as_bytes());
+        let before =
+            change.before.as_ref().map(|file| secrets::find(redactor, &file.bytes)).unwrap_or_default();
+        if let Some(after) = &change.after {
+            let known = |name: &String| before.iter().any(|(known, _)| known == name);
+            at.extend(secrets::find(redactor, &after.bytes).into_iter().filter(|(name, _)| !known(name)));
+        }
+        secrets::report(&execution.spool, SecretPlace::Patch, change.path.as_str(), &at);
     }
 }
 

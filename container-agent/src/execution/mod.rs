@@ -1,6 +1,8 @@
 //! One execution under one lease, from the lease to the acknowledged terminal event. The phases in order:
 //! materialise, prepare, run, collect, end. Whatever fails, the terminal event says so; only a lease that is gone or
-//! given up ends without one.
+//! given up ends without one. What happens in the sandbox is in [`sandboxed`].
+
+mod sandboxed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,21 +10,17 @@ use std::time::{Duration, Instant};
 
 use shared_contracts::dispatch::LeasedExecution;
 use shared_contracts::events::{self, ContainerStatus, EventBody, EventSource, LogLevel};
-use shared_contracts::executions::{ExecutionState, Outcome};
+use shared_contracts::executions::Outcome;
 use shared_contracts::ids::PatchBatchId;
-use tokio::sync::oneshot;
+use shared_contracts::limits::MIB;
 
 use crate::lease::{Held, Stopping};
-use crate::output::reader;
 use crate::output::sender::{SendEnd, Sender};
-use crate::output::spool::Spool;
+use crate::output::spool::{Rules, Spool};
 use crate::record::{Record, directory_of};
 use crate::run::Agent;
-use crate::sandbox::{
-    Egress, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Usage,
-};
-use crate::workspace::Tree;
-use crate::{clock, environment, report, watch};
+use crate::sandbox::{Exit, Usage};
+use crate::{clock, report, secrets};
 
 /// How long a giving-up execution may still flush its log.
 const ABANDON_FLUSH: Duration = Duration::from_secs(3);
@@ -34,6 +32,8 @@ pub struct Execution {
     pub held: Arc<Held>,
     pub spool: Arc<Spool>,
     directory: PathBuf,
+    /// Why a secret of it could not be kept out of its log: it does not run then.
+    unredactable: Option<String>,
 }
 
 /// How it ended, before the terminal event says so.
@@ -91,7 +91,8 @@ async fn run(
     // 1. The log, before anything that could fail.
     tokio::fs::create_dir_all(&directory).await?;
     Record::of(&leased).save(&directory)?;
-    let spool = Arc::new(Spool::create(&directory, leased.lease.generation, leased.next_sequence));
+    let (rules, unredactable) = rules(&leased);
+    let spool = Arc::new(Spool::create(&directory, leased.lease.generation, leased.next_sequence, rules));
     let sender = Sender {
         plane: Arc::clone(&agent.plane),
         held: Arc::clone(&held),
@@ -100,7 +101,7 @@ async fn run(
     };
     let mut sending = tokio::spawn(sender.run());
     let keeping = tokio::spawn(keep_record(Record::of(&leased), Arc::clone(&held), directory.clone()));
-    let execution = Execution { agent, leased, held, spool, directory };
+    let execution = Execution { agent, leased, held, spool, directory, unredactable };
     // 2. All phases; or, first, the hub's word that this log is no longer ours, or a disk that takes no more of it.
     let finish = tokio::select! {
         played = execution.play() => if played.is_ok() { Finish::Written } else { Finish::Left },
@@ -132,6 +133,15 @@ async fn run(
     };
     keeping.abort();
     Ok(given_up)
+}
+
+/// What may be in its log; and why it cannot run, if a secret could not be kept out of it.
+fn rules(leased: &LeasedExecution) -> (Rules, Option<String>) {
+    let log_bytes_max = u64::from(leased.spec.limits.output_mb) * MIB;
+    match secrets::redactor(leased) {
+        Ok(redactor) => (Rules { log_bytes_max, redactor }, None),
+        Err(refused) => (Rules { log_bytes_max, redactor: None }, Some(refused.to_string())),
+    }
 }
 
 /// The record follows the token's renewals.
@@ -183,6 +193,9 @@ impl Execution {
     }
 
     async fn work(&self, last: &mut Usage) -> Result<(Ending, Option<PatchBatchId>), NoLongerOurs> {
+        if let Some(refused) = &self.unredactable {
+            return Ok((self.broken(format!("a secret could not be kept out of the log: {refused}")), None));
+        }
         // 1. The workspace.
         self.container(ContainerStatus::Creating, "materialising the workspace");
         let spec = &self.leased.spec;
@@ -196,28 +209,11 @@ impl Execution {
                 return Ok((self.broken(format!("the workspace could not be materialised: {error}")), None));
             }
         };
-        // 2. The sandbox.
-        let prepared = tokio::select! {
-            prepared = self.agent.sandboxes.prepare(self.sandbox_spec(&tree)) => prepared,
-            ending = self.stopped() => return Ok((ending?, None)),
-        };
-        let mut sandbox = match prepared {
-            Ok(sandbox) => sandbox,
-            Err(error) => return Ok((self.broken(error.to_string()), None)),
-        };
-        // 3. The coding agent, until its end.
-        let ran = self.run_payload(sandbox.as_mut()).await;
-        *last = sandbox.control().usage().await;
-        let collected = sandbox.collect().await;
-        sandbox.remove().await;
-        let mut ending = ran?;
-        self.container(ContainerStatus::Stopped, &ending.reason);
-        // 4. What it left behind, also where it failed.
-        let collected = match collected {
-            Ok(collected) => collected,
-            Err(error) => return Ok((self.broken(format!("what it left could not be read: {error}")), None)),
-        };
-        let collected = Arc::new(collected);
+        // 2. The sandbox, and the coding agent in it, until its end.
+        let ran = self.run_in_sandbox(&tree, last).await?;
+        let sandboxed::Ran { mut ending, collected } = ran;
+        // 3. What it left behind, also where it failed.
+        let Some(collected) = collected.map(Arc::new) else { return Ok((ending, None)) };
         let reported = async {
             report::artifacts::upload(self, &collected).await?;
             report::patch::propose(self, &tree, &collected).await
@@ -237,99 +233,6 @@ impl Execution {
             gone = self.not_ours() => return Err(gone),
         };
         Ok((ending, patch))
-    }
-
-    fn sandbox_spec(&self, tree: &Tree) -> SandboxSpec {
-        let lease = self.leased.lease;
-        SandboxSpec {
-            name: format!("{}-g{}", lease.execution_id, lease.generation),
-            owner: Some(Owner { project_id: self.leased.project_id, task_id: self.leased.task_id, lease }),
-            directory: self.directory.clone(),
-            mounts: Mounts {
-                workspace: tree.path().to_owned(),
-                image: None,
-                files: vec![PlacedFile {
-                    path: environment::PROMPT_FILE.into(),
-                    text: self.leased.prompt.clone(),
-                }],
-            },
-            command: self.leased.spec.command.clone(),
-            environment: environment::of(&self.agent.settings, &self.leased),
-            limits: self.leased.spec.limits.clone(),
-            egress: Egress::Nothing,
-            terminal: self.leased.spec.terminal,
-            slot: self.held.slot,
-        }
-    }
-
-    async fn run_payload(&self, sandbox: &mut dyn Sandbox) -> Result<Ending, NoLongerOurs> {
-        let started = clock::now();
-        let running = match sandbox.start().await {
-            Ok(running) => running,
-            Err(SandboxError::Command(reason)) => {
-                self.spool.note(LogLevel::Error, reason.clone());
-                return Ok(Ending { outcome: Outcome::Failed, exit: Some(Exit::Code(127)), reason });
-            }
-            Err(error) => return Ok(self.broken(error.to_string())),
-        };
-        let read = match reader::start(running.output, Arc::clone(&self.spool)) {
-            Ok(read) => read,
-            Err(error) => return Ok(self.broken(format!("cannot read the output: {error}"))),
-        };
-        self.container(ContainerStatus::Running, "the sandbox runs");
-        let running =
-            EventBody::Status { state: ExecutionState::Running, message: "the coding agent runs".into() };
-        self.spool.event(EventSource::System, running);
-        let measured = tokio::spawn(watch::measure(sandbox.control(), Arc::clone(&self.spool)));
-        let exit = self.wait(sandbox).await;
-        measured.abort();
-        self.finish_reading(read).await?;
-        let (exit, cause) = exit?;
-        let usage = sandbox.control().usage().await;
-        Ok(watch::judge(exit, cause, &usage, &self.leased.spec.limits, started.elapsed()))
-    }
-
-    /// Until the payload ends by itself, by its time limit, or because it is told to.
-    async fn wait(
-        &self,
-        sandbox: &mut dyn Sandbox,
-    ) -> Result<(Result<Exit, SandboxError>, watch::Cause), NoLongerOurs> {
-        let control = sandbox.control();
-        let limit = Duration::from_secs(self.leased.spec.limits.wall_seconds.into());
-        let mut stop = self.held.stop.subscribe();
-        let stopped = async {
-            match stop.wait_for(|stop| *stop != Stopping::No).await.map(|stop| stop.clone()) {
-                Ok(Stopping::Cancel(reason)) => Some(watch::Cause::Cancelled(reason)),
-                _ => None,
-            }
-        };
-        let cause = tokio::select! {
-            exit = sandbox.wait() => return Ok((exit, watch::Cause::Itself)),
-            () = tokio::time::sleep(limit) => Some(watch::Cause::TimeLimit),
-            cause = stopped => cause,
-        };
-        let Some(cause) = cause else {
-            let _ = control.signal(Signal::Kill).await;
-            return Err(NoLongerOurs);
-        };
-        // It may clean up; then everything inside is killed.
-        let _ = control.signal(Signal::Terminate).await;
-        let exit = tokio::select! {
-            exit = sandbox.wait() => exit,
-            () = tokio::time::sleep(watch::GRACE) => {
-                let _ = control.signal(Signal::Kill).await;
-                sandbox.wait().await
-            }
-        };
-        Ok((exit, cause))
-    }
-
-    /// Nothing runs any more, so the pipes end; what is in them may wait for the hub to make room.
-    async fn finish_reading(&self, read: oneshot::Receiver<()>) -> Result<(), NoLongerOurs> {
-        tokio::select! {
-            _ = read => Ok(()),
-            gone = self.not_ours() => Err(gone),
-        }
     }
 
     fn container(&self, status: ContainerStatus, message: &str) {

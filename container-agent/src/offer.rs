@@ -1,0 +1,104 @@
+//! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use shared_contracts::sandboxes::{
+    Finding, OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier, fitting,
+};
+
+use crate::config::Settings;
+use crate::sandbox::Provider;
+use crate::sandbox::namespaces::Namespaces;
+use crate::{doctor, run};
+
+/// The image that is this machine's own programs.
+pub const HOST: &str = "host";
+
+/// Every kind of sandbox that was looked for here.
+pub struct Offer {
+    namespaces: Namespaces,
+    pub sandboxes: Vec<OfferedSandbox>,
+}
+
+/// The sandbox that one execution gets.
+pub struct Chosen<'a> {
+    pub provider: &'a dyn Provider,
+    pub kind: SandboxProvider,
+    /// Its name.
+    pub image: String,
+    /// The system in the sandbox; none is this machine's own.
+    pub root: Option<PathBuf>,
+}
+
+impl Chosen<'_> {
+    /// What the image wants in its environment, where nobody said otherwise.
+    pub fn complete(&self, environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        environment
+    }
+}
+
+impl Offer {
+    pub fn new(settings: &Settings, instance: String, sandboxes: Vec<OfferedSandbox>) -> Self {
+        Self { namespaces: run::provider(settings, instance), sandboxes }
+    }
+
+    /// The strongest that it has.
+    pub fn tier(&self) -> SandboxTier {
+        self.sandboxes.iter().map(|sandbox| sandbox.tier).max().unwrap_or(SandboxTier::None)
+    }
+
+    /// The plane offers only what fits, as far as it knows; this machine knows better.
+    pub async fn choose(&self, need: &SandboxNeed) -> Result<Chosen<'_>, String> {
+        let Some(sandbox) = fitting(&self.sandboxes, need) else { return Err(self.refusal(need)) };
+        let image = need.image.clone().or_else(|| sandbox.images.first().cloned());
+        let image = image.unwrap_or_else(|| HOST.to_owned());
+        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, root: None })
+    }
+
+    fn refusal(&self, need: &SandboxNeed) -> String {
+        let wanted = [
+            Some(format!("a sandbox that is at least `{}`", need.tier.as_str())),
+            need.provider.map(|provider| format!("of `{}`", provider.as_str())),
+            need.image.as_ref().map(|image| format!("with the image `{image}`")),
+        ];
+        let has = self.sandboxes.iter().map(|sandbox| {
+            let (provider, tier) = (sandbox.provider.as_str(), sandbox.tier.as_str());
+            format!("`{provider}` is `{tier}` ({}), images: {}", sandbox.reason, sandbox.images.join(", "))
+        });
+        let wanted: Vec<_> = wanted.into_iter().flatten().collect();
+        format!("it needs {}; here {}", wanted.join(" "), has.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// What `doctor` found of one kind, as it is told to the plane.
+pub fn offered(
+    provider: SandboxProvider,
+    tier: SandboxTier,
+    findings: Vec<Finding>,
+    images: Vec<String>,
+) -> OfferedSandbox {
+    let reason = doctor::reason(tier, &findings);
+    OfferedSandbox { provider, tier, reason, images, findings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_was_wanted_and_what_is_here() {
+        let settings = Settings::load(&crate::config::Flags::default()).unwrap();
+        let strong =
+            offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
+        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]);
+        let need =
+            SandboxNeed { tier: SandboxTier::Strong, provider: None, image: Some("a@sha256:0".into()) };
+        let text = offer.refusal(&need);
+        for part in
+            ["at least `strong`", "the image `a@sha256:0`", "`namespaces` is `limited`", "images: host"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
