@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use shared_contracts::containers::ContainerCommand;
 use shared_contracts::dispatch::{Lease, LeasedExecution, ToContainerAgent};
 use shared_contracts::executions::{CodingAgent, ExecutionSpec, Limits};
 use shared_contracts::hash::Sha256;
@@ -125,6 +126,8 @@ impl Plane {
             .env("PATCHBAY_NAME", "test")
             .env("PATCHBAY_STATE_DIR", state_directory)
             .env("PATCHBAY_CAPACITY", "4")
+            // A server of a test is on this machine's own loopback, which no project can list otherwise.
+            .env("PATCHBAY_EGRESS_VOUCHED", self.address.to_string())
             .stdout(Stdio::inherit())
             .stderr(Stdio::inherit())
             .spawn()
@@ -164,6 +167,16 @@ impl Plane {
                     && (said["execution_id"] == id || said["lease"]["execution_id"] == id)
             };
             state.said.iter().find(about).cloned()
+        })
+        .await
+    }
+
+    /// Asks about a container, and what the agent answers.
+    pub async fn ask(&self, request: u64, command: ContainerCommand) -> Value {
+        self.send(ToContainerAgent::Container { request, command }).await;
+        self.until(&format!("the answer to {request}"), |state| {
+            let answers = |said: &&Value| said["message"] == "container" && said["request"] == request;
+            state.said.iter().find(answers).map(|said| said["answer"].clone())
         })
         .await
     }
