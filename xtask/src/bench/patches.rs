@@ -9,11 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::table::{Bar, Row, ms, ratio};
-use crate::process::{run as run_to_end, text_of};
-use crate::{layout, setup};
-
-/// Of this workspace's `Cargo.toml`.
-const PROFILE: &str = "native";
+use crate::process::text_of;
+use crate::{build, layout};
 
 /// A line that `speed` prints.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,7 +36,7 @@ pub fn rows(row: u32) -> Result<Vec<Row>> {
         9 => command.arg("unified"),
         10 => command.arg("near-miss"),
         11 => {
-            command.arg("process").arg("--patchctl").arg(patchctl()?);
+            command.arg("process").arg("--patchctl").arg(build::patchctl()?);
             command.arg("--peers").arg(layout::state().join("peers"))
         }
         _ => command.arg("growth"),
@@ -68,27 +65,6 @@ fn shown(row: u32, figure: Figure) -> Result<Row> {
 
 /// The program that measures.
 pub fn speed() -> Result<PathBuf> {
-    build(&["--package", "drift-corpus", "--example", "speed"])?;
-    Ok(native_folder()?.join("examples").join("speed"))
-}
-
-fn patchctl() -> Result<PathBuf> {
-    build(&["--package", "patchctl"])?;
-    Ok(native_folder()?.join("patchctl"))
-}
-
-/// As releases are built: `cargo native`.
-fn build(what: &[&str]) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    setup::outside_cargo(&mut cargo);
-    cargo.args(["native", "--quiet", "--locked"]).args(what);
-    cargo.current_dir(layout::repository()).env("CARGO_TARGET_DIR", layout::native_target());
-    run_to_end("building the patch engine for this machine (minutes, once)", &mut cargo).map(drop)
-}
-
-fn native_folder() -> Result<PathBuf> {
-    let version = text_of(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("`rustc -vV` names no host")?;
-    Ok(layout::native_target().join(host).join(PROFILE))
+    build::native(&["--package", "drift-corpus", "--example", "speed"])?;
+    Ok(build::native_folder().join("examples").join("speed"))
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use shared_contracts::hash::Sha256;
 
 use crate::layout;
-use crate::process::run;
+use crate::process::{run, text_of};
 use crate::setup::{self, WasmToolchain};
 use crate::terminal;
 
@@ -89,7 +89,7 @@ fn shrink() -> Result<()> {
 
 /// Builds the container agent for this machine and says where it is.
 pub fn agent() -> Result<PathBuf> {
-    native("container agent", "container-agent", agent_path())
+    ready("container agent", &["--package", "container-agent"], agent_path())
 }
 
 /// Where [`agent`] puts it; `PATCHBAY_AGENT_BIN` names another one.
@@ -99,7 +99,7 @@ pub fn agent_path() -> PathBuf {
 
 /// Builds patchctl for this machine and says where it is.
 pub fn patchctl() -> Result<PathBuf> {
-    native("patchctl", "patchctl", patchctl_path())
+    ready("patchctl", &["--package", "patchctl"], patchctl_path())
 }
 
 /// Where [`patchctl`] puts it; `PATCHCTL_BIN` names another one.
@@ -107,26 +107,38 @@ pub fn patchctl_path() -> PathBuf {
     native_path("PATCHCTL_BIN", "patchctl")
 }
 
-fn native(name: &str, package: &str, path: PathBuf) -> Result<PathBuf> {
+fn ready(name: &str, what: &[&str], path: PathBuf) -> Result<PathBuf> {
     let started = Instant::now();
-    let mut cargo = Command::new("cargo");
-    setup::outside_cargo(&mut cargo);
-    cargo
-        .args(["build", "--release", "--locked", "--package", package])
-        .current_dir(layout::repository())
-        .env("CARGO_TARGET_DIR", layout::native_target());
-    run(&format!("building {package}"), &mut cargo)?;
+    native(what)?;
     if !path.exists() {
-        bail!("cargo succeeded and left no {}; does {package} still build it?", path.display());
+        bail!("cargo succeeded and left no {}; does {} still build it?", path.display(), what.join(" "));
     }
     terminal::found(name, "ready", Some(started.elapsed()));
     Ok(path)
 }
 
+/// As releases are built: `cargo native`, one static program that runs on any Linux and in any image.
+pub fn native(what: &[&str]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    setup::outside_cargo(&mut cargo);
+    cargo.args(["native", "--locked"]).args(what);
+    cargo.current_dir(layout::repository()).env("CARGO_TARGET_DIR", layout::native_target());
+    run(&format!("building {} (minutes, once)", what.join(" ")), &mut cargo).map(drop)
+}
+
+/// Where [`native`] puts programs.
+pub fn native_folder() -> PathBuf {
+    let host = text_of(Command::new("rustc").arg("-vV")).ok().and_then(|version| {
+        let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+        host.map(str::to_owned)
+    });
+    layout::native_target().join(host.unwrap_or_default()).join("native")
+}
+
 fn native_path(variable: &str, binary: &str) -> PathBuf {
     match std::env::var_os(variable).filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
-        None => layout::native_target().join("release").join(binary),
+        None => native_folder().join(binary),
     }
 }
 
