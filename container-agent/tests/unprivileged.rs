@@ -115,7 +115,10 @@ fn what_a_user_cannot_have_is_refused_with_a_reason() {
     // 1. Limits without a group of one's own.
     let output = user.run(&["try", "--", "true"]);
     let said = text(&output);
-    assert!(!output.status.success() && said.contains("Delegate=yes") && said.contains("limits = \"none\""), "{said}");
+    assert!(
+        !output.status.success() && said.contains("Delegate=yes") && said.contains("limits = \"none\""),
+        "{said}"
+    );
     // 2. Somebody else's files.
     std::fs::create_dir(user.path("foreign")).unwrap();
     std::fs::set_permissions(user.path("foreign"), std::fs::Permissions::from_mode(0o755)).unwrap();
