@@ -80,6 +80,9 @@ pub struct Flags {
     /// Directory that every sandbox may read, at the same path; repeat for more (`:ro` at the end is understood)
     #[arg(long = "toolchain", env = "PATCHBAY_TOOLCHAINS", value_name = "DIR", value_delimiter = ',')]
     pub toolchains: Vec<String>,
+    /// Sandboxes kept ready, so that an execution starts sooner; each takes a few megabytes. None unless given
+    #[arg(long, env = "PATCHBAY_WARM_SLOTS")]
+    pub warm_slots: Option<u32>,
     /// Address (`10.0.0.7:443`) on this machine's own networks that projects may list for egress; repeat for more
     #[arg(
         long = "egress-vouched",
@@ -110,6 +113,8 @@ struct SettingsFile {
     cache_mb: Option<u64>,
     toolchains: Vec<String>,
     path_prefix: Option<String>,
+    /// Sandboxes kept ready.
+    warm_slots: Option<u32>,
     /// Addresses on this machine's own networks that a project may list for egress, such as a registry of the company's.
     egress_vouched: Vec<String>,
     /// Variables of every sandbox; an execution's own win.
@@ -125,6 +130,8 @@ pub struct Settings {
     pub cache_mb: u64,
     pub toolchains: Vec<Toolchain>,
     pub search_path: String,
+    /// How many sandboxes wait.
+    pub warm_slots: u32,
     /// Addresses that the proxy dials although they are private.
     pub egress_vouched: Vec<SocketAddr>,
     pub environment: BTreeMap<String, String>,
@@ -186,6 +193,8 @@ impl Settings {
             return Err(ConfigError::Invalid { name: "name", value: name.escape_debug().to_string(), rule });
         }
         let toolchains = if flags.toolchains.is_empty() { &file.toolchains } else { &flags.toolchains };
+        let warm_slots = flags.warm_slots.or(file.warm_slots).unwrap_or(0);
+        within("warm_slots", warm_slots, 0, CONTAINER_AGENT_CAPACITY_MAX)?;
         let vouched =
             if flags.egress_vouched.is_empty() { &file.egress_vouched } else { &flags.egress_vouched };
         let prefix = flags.path_prefix.clone().or(file.path_prefix);
@@ -196,6 +205,7 @@ impl Settings {
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
             search_path: search_path(prefix.as_deref()),
+            warm_slots,
             egress_vouched: vouched.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
             environment: file.environment,
             name,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use shared_contracts::sandboxes::{
     Finding, OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier, fitting,
@@ -10,6 +11,7 @@ use shared_contracts::sandboxes::{
 use crate::config::Settings;
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
+use crate::sandbox::namespaces::warm::Warm;
 use crate::{doctor, run};
 
 /// The image that is this machine's own programs.
@@ -39,8 +41,26 @@ impl Chosen<'_> {
 }
 
 impl Offer {
-    pub fn new(settings: &Settings, instance: String, sandboxes: Vec<OfferedSandbox>) -> Self {
-        Self { namespaces: run::provider(settings, instance), sandboxes }
+    /// Call it with the state directory's lock held. Needs tokio's runtime.
+    pub fn new(
+        settings: &Settings,
+        instance: String,
+        sandboxes: Vec<OfferedSandbox>,
+    ) -> std::io::Result<Self> {
+        let mut namespaces = run::provider(settings, instance);
+        if settings.warm_slots > 0 {
+            let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
+            tokio::spawn(Arc::clone(&warm).keep(namespaces.clone()));
+            namespaces.warm = Some(warm);
+        }
+        Ok(Self { namespaces, sandboxes })
+    }
+
+    /// What waits goes. Call it when nothing runs any more.
+    pub async fn close(&self) {
+        if let Some(warm) = &self.namespaces.warm {
+            warm.close().await;
+        }
     }
 
     /// The strongest that it has.
@@ -91,7 +111,7 @@ mod tests {
         let settings = Settings::load(&crate::config::Flags::default()).unwrap();
         let strong =
             offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
-        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]);
+        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).unwrap();
         let need =
             SandboxNeed { tier: SandboxTier::Strong, provider: None, image: Some("a@sha256:0".into()) };
         let text = offer.refusal(&need);

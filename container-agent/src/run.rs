@@ -102,7 +102,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let (say, sayings) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
         workspaces: Workspaces::open(&settings.state_dir, settings.cache_mb, Arc::clone(&plane))?,
-        offer: Offer::new(&settings, instance.clone(), sandboxes),
+        offer: Offer::new(&settings, instance.clone(), sandboxes)?,
         containers: Containers::default(),
         settings,
         plane,
@@ -130,6 +130,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), emptied).await;
+    agent.offer.close().await;
     sweep::sweep_cgroups(&instance);
     drop(lock);
     match ended {
@@ -182,5 +183,6 @@ pub fn provider(settings: &Settings, instance: String) -> Namespaces {
         enforce_limits: settings.limits == LimitsMode::Enforce,
         disk_in_memory: settings.workspace_disk == WorkspaceDisk::Memory,
         toolchains: settings.toolchains.clone(),
+        warm: None,
     }
 }

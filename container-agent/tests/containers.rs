@@ -211,3 +211,42 @@ async fn a_terminal_is_one_stream_of_its_size() {
         of_type(&events, "log").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
     assert_eq!(lines, ["30 100", "err"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_waited_is_like_any_other_and_is_used_once() {
+    let plane = Plane::start().await;
+    plane.file("a.txt", "one\n");
+    let directory = tempfile::tempdir().unwrap();
+    let mut agent = plane.agent_with(directory.path(), &["--warm-slots", "2"]);
+    let waiting = directory.path().join("warm");
+    let count = || std::fs::read_dir(&waiting).map_or(0, |entries| entries.count());
+    // Whether it waits or not shows only in its uid on this machine and in where it was built.
+    let script = "id -u; cat a.txt; echo changed > b; touch /tmp/used; ls /tmp; df -k /tmp | tail -1 | tr -s ' ' | cut -d' ' -f2; \
+                  ulimit -n; cat $PATCHBAY_PROMPT_FILE; echo";
+    for number in 1..=4 {
+        plane.until("two wait", |_| (count() == 2).then_some(())).await;
+        let mut work = leased(number, 1, &["sh", "-c", script]);
+        work.spec.limits.disk_mb = 8 + u32::try_from(number).unwrap();
+        work.spec.limits.open_files = 100;
+        let disk_kb = (work.spec.limits.disk_mb * 1024).to_string();
+        let id = work.lease.execution_id;
+        plane.lease(work).await;
+        let (ended, events) = plane.ended(id).await;
+        assert_eq!(ended["outcome"], "succeeded", "{ended}");
+        let lines: Vec<_> =
+            of_type(&events, "log").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(lines, ["1000", "one", "prompt.txt", "used", &disk_kb, "100", "Do it"], "{events:#?}");
+    }
+    plane.with(|state| assert_eq!(state.patches.len(), 4));
+    // A limit holds in one that was built before it was known.
+    let mut hungry = leased(9, 1, &["sh", "-c", "head -c 300m /dev/zero | tail"]);
+    hungry.spec.limits.memory_mb = 64;
+    let id = hungry.lease.execution_id;
+    plane.lease(hungry).await;
+    let (ended, _) = plane.ended(id).await;
+    assert!(ended["reason"].as_str().unwrap().contains("limit of 64 MB"), "{ended}");
+    // Those that still wait go with the agent.
+    agent.signal("-TERM");
+    assert_eq!(agent.exit_code(), 0);
+    assert!(!waiting.exists());
+}

@@ -119,8 +119,13 @@ impl Plane {
 
     /// The real binary, connected here.
     pub fn agent(&self, state_directory: &Path) -> Agent {
+        self.agent_with(state_directory, &[])
+    }
+
+    pub fn agent_with(&self, state_directory: &Path, arguments: &[&str]) -> Agent {
         let child = Command::new(env!("CARGO_BIN_EXE_patchbay-agent"))
             .arg("run")
+            .args(arguments)
             .env("PATCHBAY_URL", format!("http://{}", self.address))
             .env("PATCHBAY_TOKEN", "agent-token")
             .env("PATCHBAY_NAME", "test")

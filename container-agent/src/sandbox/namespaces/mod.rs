@@ -19,6 +19,7 @@ mod root;
 mod running;
 mod sys;
 mod walls;
+pub mod warm;
 mod workspace;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,12 +33,14 @@ use tokio::io::unix::AsyncFd;
 use self::cgroup::{Cgroup, Hierarchies};
 use self::message::{Blueprint, Order, Report, Work};
 use self::running::{Helper, Running};
-use super::{INNER_ID, Output, Provider, Sandbox, SandboxError, SandboxSpec, Toolchain};
+use super::{Egress, INNER_ID, Output, Provider, Sandbox, SandboxError, SandboxSpec, Toolchain};
 
-/// Uids of executions start here, far above those of people and services: `FIRST_ID + instance × 1000 + slot`.
+/// Uids of executions start here, far above those of people and services: `FIRST_ID + instance × 2000 + slot`.
 const FIRST_ID: u32 = 200_000;
-/// Uids kept for one instance, so that two agents of one machine do not share any.
-const IDS_PER_INSTANCE: u32 = 1_000;
+/// Uids kept for one instance, so that two agents of one machine do not share any: one for each place of its capacity,
+/// and as many for sandboxes that wait.
+const IDS_PER_INSTANCE: u32 = 2 * CAPACITY_IDS;
+const CAPACITY_IDS: u32 = shared_contracts::limits::CONTAINER_AGENT_CAPACITY_MAX;
 const INSTANCES_MAX: u32 = 1_000_000;
 /// Asked for, so that a payload that writes fast is not woken for every 64 KiB.
 const PIPE_BYTES: usize = 1024 * 1024;
@@ -53,6 +56,19 @@ pub struct Namespaces {
     pub enforce_limits: bool,
     pub disk_in_memory: bool,
     pub toolchains: Vec<Toolchain>,
+    /// Sandboxes that wait; none unless they were asked for.
+    pub warm: Option<Arc<warm::Warm>>,
+}
+
+/// Where a sandbox is built, before anything is known of what will run in it.
+#[derive(Debug, Clone)]
+struct Place {
+    name: String,
+    directory: PathBuf,
+    /// Whether the directory goes with the sandbox.
+    owns_directory: bool,
+    slot: u32,
+    image: Option<PathBuf>,
 }
 
 impl Namespaces {
@@ -63,36 +79,53 @@ impl Namespaces {
             return own.as_raw();
         }
         let number = u32::from_str_radix(self.instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
-        FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + slot % IDS_PER_INSTANCE
+        let warm = slot.checked_sub(CAPACITY_IDS).map(|number| CAPACITY_IDS + number % CAPACITY_IDS);
+        FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + warm.unwrap_or(slot)
     }
 
     async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let mut running = self.build(&spec).await?;
-        running.attach(spec).await?;
+        // One that waits has the machine's own programs.
+        let waiting = self.warm.as_ref().filter(|_| spec.mounts.image.is_none()).and_then(|warm| warm.take());
+        if let Some(mut running) = waiting {
+            match running.attach(&spec).await {
+                Ok(()) => return Ok(Box::new(running)),
+                // Its helper may have died while it waited; a fault of this execution will be met again.
+                Err(error) => tracing::warn!(%error, "a sandbox that waited could not be used"),
+            }
+        }
+        let place = Place {
+            name: spec.name.clone(),
+            directory: spec.directory.clone(),
+            owns_directory: false,
+            slot: spec.slot,
+            image: spec.mounts.image.clone(),
+        };
+        let mut running = self.build(&place).await?;
+        running.attach(&spec).await?;
         Ok(Box::new(running))
     }
 
     /// Everything that does not depend on the workspace and the command.
-    async fn build(&self, spec: &SandboxSpec) -> Result<Running, SandboxError> {
-        // 1. Mount points, inside a directory of this execution's own.
+    async fn build(&self, place: &Place) -> Result<Running, SandboxError> {
+        // 1. Mount points, inside a directory of its own.
         for name in MOUNT_POINTS {
-            std::fs::create_dir_all(spec.directory.join(name))
-                .map_err(SandboxError::io(format!("make {}", spec.directory.join(name).display())))?;
+            std::fs::create_dir_all(place.directory.join(name))
+                .map_err(SandboxError::io(format!("make {}", place.directory.join(name).display())))?;
         }
-        // 2. Limits, before anything runs.
+        // 2. Control groups, before anything runs. Their limits come with the work.
         let cgroup = match self.enforce_limits {
             true => Some(Arc::new(
                 self.hierarchies
-                    .create(&self.instance, &spec.name, &spec.limits)
+                    .create(&self.instance, &place.name)
                     .map_err(SandboxError::io("make the control groups"))?,
             )),
             false => None,
         };
         let privileged = rustix::process::geteuid().is_root();
-        let outer_id = self.outer_id(spec.slot);
+        let outer_id = self.outer_id(place.slot);
         let blueprint = Blueprint {
-            directory: spec.directory.clone(),
-            image: spec.mounts.image.clone(),
+            directory: place.directory.clone(),
+            image: place.image.clone(),
             toolchains: self.toolchains.clone(),
             outer_id: if privileged { outer_id } else { INNER_ID },
             privileged,
@@ -105,8 +138,9 @@ impl Namespaces {
             cgroup,
             collected: None,
             outer_id,
-            directory: spec.directory.clone(),
-            has_egress: spec.egress == super::Egress::Proxy,
+            directory: place.directory.clone(),
+            owns_directory: place.owns_directory,
+            has_egress: false,
         };
         let file = message::memory_file(&blueprint).map_err(SandboxError::io("write the helper's orders"))?;
         running.helper.say(Order::Build, &[file.as_fd()])?;
@@ -123,13 +157,17 @@ impl Provider for Namespaces {
 
 impl Running {
     /// What will run, and over what.
-    async fn attach(&mut self, spec: SandboxSpec) -> Result<(), SandboxError> {
+    async fn attach(&mut self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.limit(&spec.limits).map_err(SandboxError::io("set the limits"))?;
+        }
+        self.has_egress = spec.egress == Egress::Proxy;
         let work = Work {
-            workspace: spec.mounts.workspace,
-            files: spec.mounts.files,
-            command: spec.command,
-            environment: spec.environment,
-            limits: spec.limits,
+            workspace: spec.mounts.workspace.clone(),
+            files: spec.mounts.files.clone(),
+            command: spec.command.clone(),
+            environment: spec.environment.clone(),
+            limits: spec.limits.clone(),
             egress: spec.egress,
             terminal: spec.terminal,
         };
@@ -177,7 +215,7 @@ fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
     })
 }
 
-fn remove_mount_points(directory: &Path) {
+fn remove_mount_points(directory: &Path, whole: bool) {
     if directory.as_os_str().is_empty() {
         return;
     }
@@ -185,5 +223,8 @@ fn remove_mount_points(directory: &Path) {
         let path: PathBuf = directory.join(name);
         // What a sandbox wrote is below `disk` where it is not in memory; the others are empty.
         let _ = if name == "disk" { std::fs::remove_dir_all(path) } else { std::fs::remove_dir(path) };
+    }
+    if whole {
+        let _ = std::fs::remove_dir(directory);
     }
 }

@@ -15,6 +15,7 @@ use super::remove_mount_points;
 use crate::sandbox::{Collected, Control, Exit, Output, Sandbox, SandboxError, Signal, Started, Usage};
 
 /// The helper process, and what it was given.
+#[derive(Debug)]
 pub struct Helper {
     pub socket: Arc<AsyncFd<OwnedFd>>,
     /// Killed when it is dropped.
@@ -54,6 +55,7 @@ fn unexpected(report: Report) -> SandboxError {
     }
 }
 
+#[derive(Debug)]
 pub struct Running {
     pub helper: Helper,
     pub cgroup: Option<Arc<Cgroup>>,
@@ -61,6 +63,8 @@ pub struct Running {
     pub collected: Option<(OwnedFd, OwnedFd)>,
     pub outer_id: u32,
     pub directory: PathBuf,
+    /// Whether the directory goes with it.
+    pub owns_directory: bool,
     /// What was asked for, and so what comes with the start.
     pub has_egress: bool,
 }
@@ -116,11 +120,12 @@ impl Sandbox for Running {
             self.collected = None;
             // 2. What it used: control groups, mount points.
             let (cgroup, directory) = (self.cgroup.take(), std::mem::take(&mut self.directory));
+            let owns_directory = self.owns_directory;
             let _ = tokio::task::spawn_blocking(move || {
                 if let Some(cgroup) = cgroup {
                     cgroup.remove();
                 }
-                remove_mount_points(&directory);
+                remove_mount_points(&directory, owns_directory);
             })
             .await;
         })
@@ -134,12 +139,13 @@ impl Drop for Running {
         if directory.as_os_str().is_empty() {
             return;
         }
+        let owns_directory = self.owns_directory;
         let _ = self.helper.process.start_kill();
         std::thread::spawn(move || {
             if let Some(cgroup) = cgroup {
                 cgroup.remove();
             }
-            remove_mount_points(&directory);
+            remove_mount_points(&directory, owns_directory);
         });
     }
 }

@@ -68,7 +68,8 @@ impl Cgroup {
         settings
     }
 
-    pub(super) fn limit(&self, limits: &Limits) -> std::io::Result<()> {
+    /// Once: lowering limits that hold already needs another order.
+    pub fn limit(&self, limits: &Limits) -> std::io::Result<()> {
         for Setting { what, file, value } in self.settings(limits) {
             // A kernel may be without accounting of swap space.
             if what != SWAP || file.exists() {

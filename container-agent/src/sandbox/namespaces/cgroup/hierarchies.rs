@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
-use shared_contracts::executions::Limits;
 
 use super::group::{Cgroup, kill_and_remove};
 use super::{OWN, Version, write};
@@ -133,8 +132,8 @@ impl Hierarchies {
         self.roots().into_iter().map(|(_, root)| root.join(OWN).join(instance)).collect()
     }
 
-    /// Makes the cgroups of one sandbox with its limits. Refused where memory or processes cannot be limited.
-    pub fn create(&self, instance: &str, name: &str, limits: &Limits) -> std::io::Result<Cgroup> {
+    /// Makes the cgroups of one sandbox, without limits yet. Refused where memory or processes could not be limited.
+    pub fn create(&self, instance: &str, name: &str) -> std::io::Result<Cgroup> {
         for needed in [Controller::Memory, Controller::Pids] {
             if !self.found.contains_key(&needed) {
                 return Err(std::io::Error::other(format!(
@@ -149,12 +148,7 @@ impl Hierarchies {
                 // The last other agent went, and took what is above with it.
                 .or_else(|_| make(version, &root, instance, name))?;
         }
-        let cgroup = self.find(instance, name);
-        if let Err(error) = cgroup.limit(limits) {
-            cgroup.remove();
-            return Err(error);
-        }
-        Ok(cgroup)
+        Ok(self.find(instance, name))
     }
 
     /// The cgroups of a sandbox that is there.
