@@ -32,7 +32,7 @@ const WALLS: [(&str, &str, &str); 6] = [
     ("seccomp", "Seccomp:", "2"),
 ];
 /// How a failed step's error begins, its row, what it means, how to fix it.
-const STEPS: [(&str, &str, &str, &str); 9] = [
+const STEPS: [(&str, &str, &str, &str); 10] = [
     (
         "make the control groups",
         "control groups",
@@ -69,6 +69,12 @@ const STEPS: [(&str, &str, &str, &str); 9] = [
         "fresh /proc",
         "the kernel refuses a fresh /proc in a sandbox: this agent probably runs inside a container",
         "run it on the host, or with docker run --security-opt systempaths=unconfined",
+    ),
+    (
+        "resource limits",
+        "ulimits",
+        "an execution that asks for what is usual would be refused",
+        "raise the hard limits of this agent (systemd: LimitNOFILE=1048576 LimitNPROC=infinity; ulimit -Hn, -Hu)",
     ),
     ("toolchain", "toolchains", "a toolchain cannot be shown to executions", "correct --toolchain"),
     ("Landlock", "Landlock", "the second wall for files is missing", "boot with lsm=landlock,…"),
