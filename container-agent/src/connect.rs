@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::containers::ContainerAnswer;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent, close,
 };
 use shared_contracts::ids::ExecutionId;
 use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS};
+use shared_contracts::problem::{Problem, ProblemKind};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -187,6 +189,7 @@ impl Session<'_> {
             name: self.agent.settings.name.clone(),
             capacity: self.agent.settings.capacity,
             sandbox_tier: self.agent.tier,
+            sandboxes: Vec::new(),
             memory_mb_max: self.agent.settings.memory_mb_max,
             cpu_cores_max: self.agent.settings.cpu_cores_max,
             leases: leases.clone(),
@@ -295,6 +298,12 @@ impl Session<'_> {
                 self.agent.ends.raise(Ending::Draining);
                 Ok(())
             }
+            ToContainerAgent::Container { request, .. } => {
+                let detail = "This version of the container agent lists and steers no containers";
+                let answer =
+                    ContainerAnswer::Refused { problem: Problem::new(ProblemKind::WrongState, detail) };
+                self.send(&FromContainerAgent::Container { request, answer }).await
+            }
             ToContainerAgent::Refused { problem, protocol_min } => Err(refused(&problem, protocol_min)),
             ToContainerAgent::Welcome { .. } => Ok(()),
         }
@@ -332,8 +341,7 @@ impl Session<'_> {
     }
 }
 
-fn refused(problem: &shared_contracts::problem::Problem, protocol_min: u32) -> Lost {
-    use shared_contracts::problem::ProblemKind;
+fn refused(problem: &Problem, protocol_min: u32) -> Lost {
     let text = problem.to_string();
     match problem.kind {
         ProblemKind::OutdatedProtocol => Lost::Fatal(ConnectError::Outdated(format!(

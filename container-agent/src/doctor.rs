@@ -93,6 +93,6 @@ pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
     match tier {
         SandboxTier::Strong => "every wall and every limit stands".into(),
         SandboxTier::Limited => format!("every wall stands; less than full: {}", bad.join(", ")),
-        SandboxTier::None => format!("no sandbox here; {}", missing()),
+        SandboxTier::Engine | SandboxTier::None => format!("no sandbox here; {}", missing()),
     }
 }

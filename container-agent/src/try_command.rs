@@ -76,6 +76,7 @@ async fn execute(
         wall_seconds: arguments.wall_seconds,
         processes: arguments.processes,
         disk_mb: arguments.disk_mb,
+        ..Limits::default()
     };
     let provider = run::provider(settings, instance.to_owned());
     let mut environment = environment::base(settings);

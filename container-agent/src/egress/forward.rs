@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 
+use shared_contracts::egress::Target;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self as client, SendRequest};
@@ -14,7 +15,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
-use super::host::Target;
 
 /// What either side may send as a head, and what is held in memory for it.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
