@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::events::EventBody;
 use shared_contracts::executions::{
     CodingAgent, CreateExecution, Execution, ExecutionState, RequestedLimits,
@@ -189,7 +188,11 @@ async fn execute(
         limits: RequestedLimits { wall_seconds: Some(WALL_SECONDS), ..RequestedLimits::default() },
         artifacts: Vec::new(),
         priority: PRIORITY_DEFAULT,
-        sandbox_tier: SandboxTier::default(),
+        sandbox_tier: None,
+        sandbox_provider: None,
+        image: None,
+        terminal: None,
+        secrets: Vec::new(),
         revision: Some(revision),
     };
     let started = Instant::now();
