@@ -1,9 +1,12 @@
 //! Container agents as people see them: the machines that run executions, connected, draining or gone.
 //!
-//! Operations: `list_container_agents`, `get_container_agent`, `drain_container_agent`, `connect_container_agent`.
+//! Operations: `list_container_agents`, `get_container_agent`, `drain_container_agent`, `connect_container_agent`,
+//! `list_container_cleanups`.
 //! Who is connected is the Dispatcher's; the record here follows it.
 
 pub mod store;
+
+pub use store::Machine;
 
 use shared_contracts::container_agents::ContainerAgent;
 use shared_contracts::ids::{ContainerAgentId, OwnerId};
@@ -21,6 +24,21 @@ pub async fn list_container_agents(db: &Db, owner_id: OwnerId, page: &PageQuery)
 
 pub async fn get_container_agent(db: &Db, owner_id: OwnerId, id: ContainerAgentId) -> Outcome<String> {
     store::get(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("container agent", id))
+}
+
+/// Those that take work of this owner's now.
+pub async fn usable(db: &Db, owner_id: OwnerId) -> Outcome<Vec<Machine>> {
+    store::usable(db, owner_id).await
+}
+
+pub async fn list_container_cleanups(
+    db: &Db,
+    owner_id: OwnerId,
+    id: ContainerAgentId,
+    page: &PageQuery,
+) -> Outcome<String> {
+    get_container_agent(db, owner_id, id).await?;
+    store::list_cleanups(db, id, page).await
 }
 
 /// It finishes what it runs and takes nothing new. Draining twice is draining once.
