@@ -97,7 +97,11 @@ pub fn command(words: &[&str]) -> CreateExecution {
         limits: RequestedLimits::default(),
         artifacts: Vec::new(),
         priority: 5,
-        sandbox_tier: Default::default(),
+        sandbox_tier: None,
+        sandbox_provider: None,
+        image: None,
+        terminal: None,
+        secrets: Vec::new(),
         revision: None,
     }
 }
