@@ -22,6 +22,8 @@ ALTER TABLE executions DROP COLUMN tier_before;
 ALTER TABLE container_agents ADD COLUMN sandboxes TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(sandboxes));
 -- What every owner's executions may run on.
 CREATE INDEX container_agents_shared ON container_agents (shared) WHERE state = 'connected';
+-- For the reconciler, which asks the Dispatcher whether they are.
+CREATE INDEX container_agents_by_connection ON container_agents (connected_at_ms) WHERE state <> 'disconnected';
 
 ALTER TABLE projects ADD COLUMN egress TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(egress));
 ALTER TABLE projects ADD COLUMN sandbox_tier_min TEXT NOT NULL DEFAULT 'none'

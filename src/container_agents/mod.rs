@@ -14,6 +14,7 @@ use shared_contracts::page::PageQuery;
 
 use crate::bindings::Bindings;
 use crate::dispatch::commands::DispatchCommand;
+use crate::platform::clock::now_ms;
 use crate::platform::d1::{Db, parse};
 use crate::platform::failure::{Failure, Outcome};
 use crate::platform::object;
@@ -39,6 +40,27 @@ pub async fn list_container_cleanups(
 ) -> Outcome<String> {
     get_container_agent(db, owner_id, id).await?;
     store::list_cleanups(db, id, page).await
+}
+
+/// Looked at in one pass: as many as may be connected.
+const REPAIRED_PER_PASS: u32 = 1_000;
+/// Who came within this time is not looked at.
+const SETTLED_MS: u64 = 60_000;
+
+/// For the cron: who went while the Dispatcher was not there to hear it is not recorded as connected any longer, so that
+/// nobody is refused for a machine that is gone.
+pub async fn repair(bindings: &Bindings) -> Outcome<()> {
+    let before_ms = now_ms().saturating_sub(SETTLED_MS);
+    let container_agents = store::connected(&bindings.db, before_ms, REPAIRED_PER_PASS).await?;
+    if container_agents.is_empty() {
+        return Ok(());
+    }
+    let command = DispatchCommand::NotConnected { container_agents };
+    let gone: Vec<ContainerAgentId> = object::call(&bindings.dispatcher()?, &command).await?;
+    for id in gone {
+        store::not_connected(&bindings.db, id, now_ms(), before_ms).await?;
+    }
+    Ok(())
 }
 
 /// It finishes what it runs and takes nothing new. Draining twice is draining once.

@@ -42,6 +42,14 @@ pub const DRAINING: &str =
 pub const DISCONNECT: &str =
     "UPDATE container_agents SET state = 'disconnected', disconnected_at_ms = ?2 WHERE id = ?1";
 
+/// Those that are said to be connected, and were before a while ago, oldest first.
+pub const CONNECTED: &str = "SELECT json_group_array(id) AS record FROM (SELECT id FROM container_agents
+  WHERE state <> 'disconnected' AND connected_at_ms < ?1 ORDER BY connected_at_ms LIMIT ?2)";
+
+/// Unless it has come back meanwhile.
+pub const NOT_CONNECTED: &str = "UPDATE container_agents SET state = 'disconnected', disconnected_at_ms = ?2
+  WHERE id = ?1 AND connected_at_ms < ?3";
+
 /// Those that take work of this owner's now, with what their sandboxes are, without all that was looked at. At most
 /// `?2`, the owner's own first.
 pub const USABLE: &str = "SELECT json_group_array(json_object('name', name, 'capacity', capacity,
@@ -76,6 +84,8 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("CONNECT", CONNECT),
     ("DRAINING", DRAINING),
     ("DISCONNECT", DISCONNECT),
+    ("CONNECTED", CONNECTED),
+    ("NOT_CONNECTED", NOT_CONNECTED),
     ("USABLE", USABLE),
     ("CLEANED_UP", CLEANED_UP),
     ("FORGET_CLEANUPS", FORGET_CLEANUPS),
@@ -113,6 +123,14 @@ pub async fn draining(db: &Db, id: ContainerAgentId) -> Outcome<()> {
 
 pub async fn disconnect(db: &Db, id: ContainerAgentId, now_ms: u64) -> Outcome<()> {
     db.change(DISCONNECT, args![id.to_string(), now_ms]).await.map(drop)
+}
+
+pub async fn connected(db: &Db, before_ms: u64, limit: u32) -> Outcome<Vec<ContainerAgentId>> {
+    Ok(db.typed(CONNECTED, args![before_ms, limit]).await?.unwrap_or_default())
+}
+
+pub async fn not_connected(db: &Db, id: ContainerAgentId, now_ms: u64, before_ms: u64) -> Outcome<()> {
+    db.change(NOT_CONNECTED, args![id.to_string(), now_ms, before_ms]).await.map(drop)
 }
 
 /// A container agent that takes work of an owner's.

@@ -53,6 +53,8 @@ pub enum DispatchCommand {
     Drain { container_agent_id: ContainerAgentId },
     /// Answers those of these executions that are neither queued nor leased.
     Unknown { executions: Vec<ExecutionId> },
+    /// Answers those of these container agents that have no connection.
+    NotConnected { container_agents: Vec<ContainerAgentId> },
     /// Upgrades to a container agent's WebSocket. The token has been checked.
     Connect { owner_id: OwnerId, shared: bool, token_id: TokenId, token_expires_at_ms: Option<u64> },
     /// Asks about containers: `of` names the one that the command is about. Answers [`Told`]s, each within

@@ -141,6 +141,14 @@ impl Dispatcher {
                 }
                 object::answer(&unknown)
             }
+            DispatchCommand::NotConnected { mut container_agents } => {
+                for connection in self.state.get_websockets().iter().filter_map(connection::of) {
+                    if let Some(agent) = connection.agent {
+                        container_agents.retain(|id| *id != agent.id);
+                    }
+                }
+                object::answer(&container_agents)
+            }
             DispatchCommand::Connect { owner_id, shared, token_id, token_expires_at_ms } => {
                 let token =
                     Token { id: token_id, expires_at_ms: token_expires_at_ms, checked_at_ms: now_ms() };

@@ -10,6 +10,7 @@ use worker::Env;
 
 use super::idempotency;
 use crate::bindings::Bindings;
+use crate::container_agents;
 use crate::deletions;
 use crate::dispatch::commands::{DispatchCommand, Queued};
 use crate::executions::commands::{HubCommand, Identity};
@@ -36,6 +37,9 @@ pub async fn reconcile(env: Env) {
             failure.log("reconcile");
         }
         if let Err(failure) = settle::repair(&bindings).await {
+            failure.log("reconcile");
+        }
+        if let Err(failure) = container_agents::repair(&bindings).await {
             failure.log("reconcile");
         }
         match secrets::reseal(&bindings).await {

@@ -70,6 +70,17 @@ fn an_owner_may_use_its_own_and_shared_machines_that_take_work() {
 }
 
 #[test]
+fn only_who_has_not_come_back_is_recorded_as_gone() {
+    let database = Database::new().filled();
+    let id = connect(&database, 1, &ids::owner(), false, &[]);
+    let connected = |before_ms: u64| database.typed::<Vec<String>>(machines::CONNECTED, args![before_ms, 9]);
+    assert_eq!((connected(30), connected(31)), (Some(Vec::new()), Some(vec![id.clone()])));
+    let gone = |before_ms: u64| database.change(machines::NOT_CONNECTED, args![id.as_str(), 99, before_ms]);
+    assert_eq!((gone(30), gone(31)), (0, 1));
+    assert_eq!(connected(31), Some(Vec::new()));
+}
+
+#[test]
 fn what_a_machine_may_do_is_read_without_all_that_was_found() {
     let database = Database::new().filled();
     let finding = Finding {
