@@ -37,14 +37,14 @@ pub async fn list_containers(
     let told = ask(bindings, owner_id, None, ContainerCommand::List).await?;
     let (found, silent) = judge::listed(told);
     let mut ids: Vec<ExecutionId> = found.iter().map(|container| container.facts.id.execution_id).collect();
-    ids.sort_unstable_by_key(ToString::to_string);
+    ids.sort_unstable();
     ids.dedup();
     let owned = executions::owned(&bindings.db, owner_id, &ids).await?;
-    let owned: BTreeMap<_, Owned> = owned.into_iter().map(|owned| (owned.id.to_string(), owned)).collect();
+    let owned: BTreeMap<ExecutionId, Owned> = owned.into_iter().map(|owned| (owned.id, owned)).collect();
     let mut items: Vec<Container> = found
         .into_iter()
         .filter_map(|mut container| {
-            let owned = owned.get(&container.facts.id.execution_id.to_string())?;
+            let owned = owned.get(&container.facts.id.execution_id)?;
             container.facts.project_id = owned.project_id;
             container.facts.task_id = owned.task_id;
             Some(container)
