@@ -30,5 +30,5 @@ mod request;
 
 pub use decision::{EgressDecision, Moment, Reason};
 pub use network::{Dialler, Machine, Network};
-pub use shared_contracts::egress::{EntryFault, Host, HostFault, Policy, PolicyError, Target};
 pub use proxy::{Limits, Proxy, Served, serve};
+pub use shared_contracts::egress::{EntryFault, Host, HostFault, Policy, PolicyError, Target};

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared_contracts::egress::{Host, Target};
 use futures_util::future::BoxFuture;
+use shared_contracts::egress::{Host, Target};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

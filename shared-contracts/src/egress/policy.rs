@@ -56,11 +56,7 @@ impl Policy {
             return Err(PolicyError::TooMany { entries: entries.len() });
         }
         let numbered = (1..).zip(entries).map(|(number, entry)| {
-            Rule::parse(entry).map_err(|fault| PolicyError::Entry {
-                number,
-                entry: shown(entry),
-                fault,
-            })
+            Rule::parse(entry).map_err(|fault| PolicyError::Entry { number, entry: shown(entry), fault })
         });
         Ok(Self { rules: numbered.collect::<Result<_, _>>()? })
     }
@@ -106,7 +102,8 @@ impl Rule {
 
 /// What was written, as printable ASCII of bounded length.
 fn shown(entry: &str) -> String {
-    let mut shown: String = entry.chars().take(EGRESS_ENTRY_BYTES_MAX).flat_map(char::escape_default).collect();
+    let mut shown: String =
+        entry.chars().take(EGRESS_ENTRY_BYTES_MAX).flat_map(char::escape_default).collect();
     if shown.len() > EGRESS_ENTRY_BYTES_MAX {
         shown.truncate(EGRESS_ENTRY_BYTES_MAX);
         shown.push_str("...");

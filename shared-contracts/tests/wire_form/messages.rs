@@ -48,13 +48,8 @@ fn events() {
 }
 
 fn numbered(bodies: impl IntoIterator<Item = EventBody>) -> Vec<Event> {
-    let event = |(sequence, body)| Event {
-        sequence,
-        generation: 1,
-        at_ms: AT_MS,
-        source: EventSource::Agent,
-        body,
-    };
+    let event =
+        |(sequence, body)| Event { sequence, generation: 1, at_ms: AT_MS, source: EventSource::Agent, body };
     (1..).zip(bodies).map(event).collect()
 }
 
