@@ -119,6 +119,17 @@ pub struct SandboxNeed {
 }
 
 impl OfferedSandbox {
+    /// That of a container agent that says no more than its tier.
+    pub fn of_tier(tier: SandboxTier) -> Self {
+        Self {
+            provider: SandboxProvider::Namespaces,
+            tier,
+            reason: "Its container agent says no more than this; a newer one says why".into(),
+            images: vec!["host".into()],
+            findings: Vec::new(),
+        }
+    }
+
     pub fn has(&self, need: &SandboxNeed) -> bool {
         self.tier >= need.tier
             && need.provider.is_none_or(|provider| provider == self.provider)
