@@ -5,9 +5,12 @@
 //!   (nothing)    in the sandbox: looks for it, and tries what only a host may do
 //!   --control    on the host, in namespaces of its own: the same; here every probe must be open, so that it can fail
 //! ```
-//! Nothing is harmed either way: what can be written is opened and closed, what would change the machine is asked for
+//! `--bomb NAME` uses up what it is given, `--work` works beside it.
+//!
+//! Nothing is harmed by a probe: what can be written is opened and closed, what would change the machine is asked for
 //! with arguments that change nothing, what changes a process happens in a child of its own.
 
+mod bombs;
 mod call;
 mod control;
 mod outside;
@@ -20,20 +23,21 @@ use std::process::ExitCode;
 
 use outside::Outside;
 
-const USAGE: &str = "sandbox-probes [--list] [--only ID] [--stand | --control] [--euid] [--number N] [--directory DIR] \
+const USAGE: &str = "sandbox-probes [--list] [--only ID] [--stand | --control | --euid | --work] [--bomb NAME] [--number N] [--directory DIR] \
                      [--port PORT] [--terminal FILE] [--agent FILE] [--state DIR] [--victim PID]";
 
 fn main() -> ExitCode {
     // Before anything is opened here.
     let inherited = outside::inherited_descriptors();
     let mut outside = Outside { inherited, ..Outside::default() };
-    let (mut only, mut mode) = (None, String::new());
+    let (mut only, mut bomb, mut mode) = (None, None, String::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         match name.as_str() {
-            "--list" | "--stand" | "--control" | "--euid" => mode = name,
+            "--list" | "--stand" | "--control" | "--euid" | "--work" => mode = name,
             _ => match arguments.next() {
                 Some(value) if name == "--only" => only = Some(value),
+                Some(value) if name == "--bomb" => bomb = Some(value),
                 Some(value) if outside.set(&name, &value) => {}
                 _ => {
                     eprintln!("{name}: not understood; usage: {USAGE}");
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     }
     let wanted = |id: &str| only.as_deref().is_none_or(|only| only == id);
     let result = match mode.as_str() {
+        _ if bomb.is_some() => bombs::explode(&bomb.unwrap_or_default()),
+        "--work" => bombs::work(),
         "--list" => {
             probes::all().filter(|probe| wanted(probe.id)).for_each(|probe| println!("{}", probe.line()));
             Ok(())
