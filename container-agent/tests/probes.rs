@@ -9,7 +9,8 @@
 )]
 #![allow(clippy::expect_used, reason = "what is not there is a failed test")]
 
-mod probing;
+mod probe_program;
+mod stand;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -17,7 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use probing::{Probed, Stand};
+use stand::{Probed, Stand};
 
 const PROBES_MIN: usize = 80;
 
@@ -37,7 +38,7 @@ fn no_probe_works_in_namespaces() {
 fn no_probe_works(sandbox: &Sandbox) {
     // 1. What the agent works on and in; its own, if it is not root's.
     let (state, workspace) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::fs::copy(probing::program(), workspace.path().join("sandbox-probes")).unwrap();
+    std::fs::copy(probe_program::program(), workspace.path().join("sandbox-probes")).unwrap();
     for path in [state.path(), workspace.path(), &workspace.path().join("sandbox-probes")] {
         std::os::unix::fs::chown(path, sandbox.user, sandbox.user).unwrap();
     }
@@ -53,7 +54,7 @@ fn no_probe_works(sandbox: &Sandbox) {
     // 3. Every probe answers, and none with a success.
     let found = stand.inside(agent(), workspace.path(), &state.path().join("patchbay-try"));
     drop(neighbour);
-    assert_eq!(ids(&found), ids(&probing::listed()), "each probe answers once");
+    assert_eq!(ids(&found), ids(&stand::listed()), "each probe answers once");
     let open: Vec<_> = found.iter().filter(|probe| probe.verdict != "closed").map(told).collect();
     assert!(open.is_empty(), "{} of {} work in the sandbox: {open:#?}", open.len(), found.len());
 }
@@ -64,7 +65,7 @@ fn every_probe_works_outside() {
     // As the directory of an execution would be.
     std::fs::create_dir(state.path().join("execution")).unwrap();
     let found = Stand::new().control(state.path());
-    assert_eq!(ids(&found), ids(&probing::listed()), "each probe answers once");
+    assert_eq!(ids(&found), ids(&stand::listed()), "each probe answers once");
     let options = kernel_options();
     let (mut absent, mut failed) = (Vec::new(), Vec::new());
     for probe in found.iter().filter(|probe| probe.verdict != "open") {
@@ -84,7 +85,7 @@ fn every_probe_works_outside() {
 
 #[test]
 fn probes_are_many_and_have_names_of_their_own() {
-    let listed = probing::listed();
+    let listed = stand::listed();
     assert!(listed.len() >= PROBES_MIN, "{} probes", listed.len());
     assert_eq!(ids(&listed).len(), listed.len(), "two have the same id");
     assert!(listed.iter().all(|probe| !probe.means.is_empty() && !probe.id.contains(char::is_whitespace)));

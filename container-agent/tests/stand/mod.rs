@@ -1,33 +1,14 @@
-//! The program of probes, built once, and what it needs outside: see `sandbox-probes`.
+//! What there is to find outside a sandbox, and the probes that look for it: see `sandbox-probes`.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Deserialize;
 
-pub const AGENT: &str = env!("CARGO_BIN_EXE_patchbay-agent");
-
-/// Built as `cargo native` builds: linked statically, so that it runs in any image.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = Path::new(AGENT).ancestors().nth(2).unwrap();
-    let output = Command::new(env!("CARGO"))
-        .args(["native", "--quiet", "--locked", "--package", "sandbox-probes", "--message-format", "json"])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "sandbox-probes was not built");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let artifacts = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let mut programs = artifacts.filter_map(|artifact| artifact["executable"].as_str().map(PathBuf::from));
-    programs.next().expect("cargo names the program that it built")
-});
+use crate::probe_program::{AGENT, program};
 
 /// One line of the program.
 #[derive(Debug, Deserialize)]
@@ -49,7 +30,7 @@ pub fn probed(output: &[u8]) -> Vec<Probed> {
 }
 
 pub fn listed() -> Vec<Probed> {
-    probed(&Command::new(&*PROGRAM).arg("--list").output().unwrap().stdout)
+    probed(&Command::new(program()).arg("--list").output().unwrap().stdout)
 }
 
 /// What there is to find on the host while this lives.
@@ -143,12 +124,8 @@ impl Drop for Stand {
     }
 }
 
-pub fn program() -> &'static Path {
-    &PROGRAM
-}
-
 fn found_outside(number: &str) -> Command {
-    let mut command = Command::new(&*PROGRAM);
+    let mut command = Command::new(program());
     command.arg0(victim(number)).env("PATCHBAY_SECRET", secret(number));
     command
 }
