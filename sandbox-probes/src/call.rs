@@ -24,6 +24,10 @@ pub fn open_call(number: libc::c_long, arguments: &[usize]) -> io::Result<OwnedF
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+pub fn open_path(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    open_call(libc::SYS_openat, &[int(libc::AT_FDCWD), text(path), int(flags)])
+}
+
 pub fn address<T: ?Sized>(value: &T) -> usize {
     std::ptr::from_ref(value).cast::<u8>() as usize
 }

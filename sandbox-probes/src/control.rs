@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::call::{self, Child, call, int, open_call, text};
+use crate::call::{self, Child, call, int, open_path, text};
 use crate::outside::Outside;
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
@@ -41,7 +41,7 @@ fn first_process(mut outside: Outside, probes: impl FnOnce(&Outside)) -> io::Res
     fs::create_dir_all(&root)?;
     let path = call::c_path(&root);
     mount(Some(c"/"), &path, None, libc::MS_BIND | libc::MS_REC)?;
-    let left_open = open_call(libc::SYS_open, &[text(c"/"), int(libc::O_RDONLY | libc::O_DIRECTORY)])?;
+    let left_open = open_path(c"/", libc::O_RDONLY | libc::O_DIRECTORY)?;
     std::env::set_current_dir(&root)?;
     call(libc::SYS_pivot_root, &[text(c"."), text(c".")])?;
     call(libc::SYS_umount2, &[text(c"."), int(libc::MNT_DETACH)])?;

@@ -1,7 +1,7 @@
 //! System calls that hold most of the kernel's past holes, or that are for whoever runs the machine. Each is made so
 //! that nothing comes of it: with names of nothing, wrong magic numbers, or what is set already.
 
-use crate::call::{address, call, int, open_call, text};
+use crate::call::{address, call, int, open_call, open_path, text};
 use crate::probe::{Probe, Verdict, probe};
 
 const NOWHERE: &std::ffi::CStr = c"/patchbay-probe/nothing";
@@ -136,7 +136,7 @@ pub const PROBES: &[Probe] = &[
         let guess =
             Handle { length: 8, kind: 1, bytes: std::array::from_fn(|at| if at == 0 { 2 } else { 0 }) };
         Verdict::any([handle_of_system().unwrap_or(guess), guess].map(|handle| {
-            let opened = open_call(libc::SYS_open, &[text(c"/usr"), int(libc::O_RDONLY)]).and_then(|mount| {
+            let opened = open_path(c"/usr", libc::O_RDONLY).and_then(|mount| {
                 let at = int(std::os::fd::AsRawFd::as_raw_fd(&mount));
                 open_call(libc::SYS_open_by_handle_at, &[at, address(&handle), int(libc::O_RDONLY)])
             });

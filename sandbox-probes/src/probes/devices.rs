@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use super::{in_scratch, new_terminal, opens};
-use crate::call::{self, address, c_path, call, int, open_call, text};
+use crate::call::{self, address, c_path, call, int, open_path, text};
 use crate::probe::{Probe, Verdict, probe};
 
 macro_rules! device {
@@ -85,7 +85,7 @@ pub const PROBES: &[Probe] = &[
         // The state of the shift key: nothing is pasted. On other terminals only a filter says EPERM.
         let state = [6_u8; 8];
         let ask = |terminal| call(libc::SYS_ioctl, &[terminal, 0x541c, address(&state)]);
-        let console = open_call(libc::SYS_open, &[text(c"/dev/tty0"), int(libc::O_RDONLY | libc::O_NOCTTY)]);
+        let console = open_path(c"/dev/tty0", libc::O_RDONLY | libc::O_NOCTTY);
         match console {
             Ok(console) => ask(int(console.as_raw_fd())).into(),
             Err(_) => with_terminal(ask),
@@ -114,7 +114,10 @@ fn makes_node(kind: u32, device: u64) -> Verdict {
 }
 
 fn makes_node_at(path: &Path, kind: u32, device: u64) -> Verdict {
-    let made = call(libc::SYS_mknod, &[text(&c_path(path)), (kind | 0o600) as usize, device as usize]);
+    let made = call(
+        libc::SYS_mknodat,
+        &[int(libc::AT_FDCWD), text(&c_path(path)), (kind | 0o600) as usize, device as usize],
+    );
     let _ = fs::remove_file(path);
     made.into()
 }
@@ -122,8 +125,7 @@ fn makes_node_at(path: &Path, kind: u32, device: u64) -> Verdict {
 /// On the other side of a pseudo-terminal of the probe's own.
 fn with_terminal(attempt: impl FnOnce(usize) -> std::io::Result<libc::c_long>) -> Verdict {
     let tried = new_terminal().and_then(|(_master, path)| {
-        let terminal =
-            open_call(libc::SYS_open, &[text(&c_path(&path)), int(libc::O_RDWR | libc::O_NOCTTY)])?;
+        let terminal = open_path(&c_path(&path), libc::O_RDWR | libc::O_NOCTTY)?;
         attempt(int(terminal.as_raw_fd()))
     });
     tried.into()

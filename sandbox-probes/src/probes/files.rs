@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Scratch, in_scratch, may_write, opens};
-use crate::call::{address, c_path, call, int, open_call, text};
+use crate::call::{address, c_path, call, int, open_path, text};
 use crate::outside::Outside;
 use crate::probe::{Probe, Verdict, probe};
 use crate::runner::head;
@@ -19,7 +20,7 @@ pub const PROBES: &[Probe] = &[
         Verdict::any([0, 1, 2].iter().chain(&outside.inherited).map(|fd| climbs_out(*fd)))
     }),
     probe("cwd-outside-root", "the working directory is out of the root (CVE-2024-21626)", &[], |_| {
-        let cwd = open_call(libc::SYS_open, &[text(c"."), int(libc::O_PATH)]);
+        let cwd = open_path(c".", libc::O_PATH);
         cwd.map_or_else(|error| Verdict::Closed(error.to_string()), |cwd| climbs_out(cwd.as_raw_fd()))
     }),
     probe("cwd-unreachable", "the kernel says that the working directory is out of the root", &[], |_| {
@@ -56,8 +57,7 @@ pub const PROBES: &[Probe] = &[
         opens(outside.bound_file(), true)
     }),
     probe("chmod-bound-file", "modes of a read-only directory can be changed", &[], |outside| {
-        let path = c_path(&outside.bound_file());
-        call(libc::SYS_chmod, &[text(&path), 0o666]).into()
+        fs::set_permissions(outside.bound_file(), fs::Permissions::from_mode(0o666)).into()
     }),
     probe("link-bound-file", "a hard link into a read-only directory", &[], |outside| {
         let link = outside.directory.join("link");

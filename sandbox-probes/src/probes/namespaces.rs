@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use crate::call::{self, address, call, int, open_call, text};
+use crate::call::{self, address, call, int, open_call, open_path};
 use crate::probe::{Probe, Verdict, probe};
 
 const CLONE_NEWTIME: i32 = 0x80;
@@ -16,7 +16,7 @@ macro_rules! unshares {
 macro_rules! joins {
     ($id:literal, $means:literal, $file:literal) => {
         probe($id, $means, &[], |_| {
-            let entered = open_call(libc::SYS_open, &[text($file), int(libc::O_RDONLY)])
+            let entered = open_path($file, libc::O_RDONLY)
                 .and_then(|namespace| call(libc::SYS_setns, &[int(namespace.as_raw_fd()), 0]));
             entered.into()
         })

@@ -1,9 +1,10 @@
 //! Ways to become more than the payload's user, and limits that only such may raise.
 
+use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use super::in_scratch;
-use crate::call::{address, c_path, call, effective_user, int, text};
+use crate::call::{address, call, effective_user, int, text};
 use crate::probe::{Probe, Verdict, probe};
 use crate::runner::head;
 
@@ -65,16 +66,13 @@ pub const PROBES: &[Probe] = &[
         Verdict::open_if(status("Seccomp:") != "2", format!("mode {}", status("Seccomp:")))
     }),
     probe("chown", "files can be given to others", &["CAP_CHOWN"], |_| {
-        in_scratch(|scratch| {
-            let path = c_path(&scratch.file()?);
-            Ok(call(libc::SYS_chown, &[text(&path), 1, 1]).into())
-        })
+        in_scratch(|scratch| Ok(chown(scratch.file()?, Some(1), Some(1)).into()))
     }),
     probe("chown-root", "files can be given to root", &["CAP_CHOWN"], |_| {
         in_scratch(|scratch| {
-            let path = c_path(&scratch.file()?);
-            let _ = call(libc::SYS_chown, &[text(&path), 1, 1]);
-            Ok(call(libc::SYS_chown, &[text(&path), 0, 0]).into())
+            let file = scratch.file()?;
+            let _ = chown(&file, Some(1), Some(1));
+            Ok(chown(&file, Some(0), Some(0)).into())
         })
     }),
     probe("host-name", "the machine's name can be set", &[], |_| {
