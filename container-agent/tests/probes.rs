@@ -35,6 +35,11 @@ fn no_probe_works_in_namespaces() {
     no_probe_works(&Sandbox { user: None, options: &[] });
 }
 
+#[test]
+fn no_probe_works_in_a_users_namespaces() {
+    no_probe_works(&Sandbox { user: Some(61_235), options: &["--limits", "none"] });
+}
+
 fn no_probe_works(sandbox: &Sandbox) {
     // 1. What the agent works on and in; its own, if it is not root's.
     let (state, workspace) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
