@@ -1,15 +1,16 @@
 //! Where secrets stand in text that comes in parts.
 //!
-//! Text is read in two views at once, literally and decoded (see [`crate::view`]), both by the same automaton.
-//! Outside of escapes the views are the same: their states meet again a few symbols after an escape. From then on text
-//! is read once for both, in blocks (see [`crate::lanes`]); closely only where a secret stands.
+//! Text is read in two views at once, literally and decoded (see [`crate::view`]), both by the same automaton. Outside
+//! of escapes the views are the same: their states meet again a few symbols after an escape. From then on text is only
+//! looked through (see [`crate::grams`]), up to where a pattern may begin, or an escape.
 
 use std::collections::VecDeque;
 
 use aho_corasick::automaton::StateID;
+use memchr::memchr2;
 
 use crate::forms::{PATTERN_SYMBOLS_MAX, Pattern};
-use crate::lanes::{BLOCK_BYTES_MAX, Block};
+use crate::grams::Looked;
 use crate::matcher::Matcher;
 use crate::view::{Decode, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
 
@@ -41,6 +42,10 @@ pub(crate) struct Scan {
     decoded: StateID,
     /// Up to here the text was read.
     at: usize,
+    /// What began before it is read closely, to its end.
+    closely_to: usize,
+    /// How many symbols were read after that, in both views alike.
+    symbols_since: usize,
     /// The escapes that a match may still reach back to.
     tokens: VecDeque<Token>,
     pub regions: VecDeque<Region>,
@@ -54,53 +59,44 @@ enum View {
 impl Scan {
     pub fn new(matcher: &Matcher) -> Self {
         let (tokens, regions) = (VecDeque::new(), VecDeque::new());
-        Self { literal: matcher.start, decoded: matcher.start, at: 0, tokens, regions }
+        let (literal, decoded) = (matcher.start, matcher.start);
+        Self { literal, decoded, at: 0, closely_to: 0, symbols_since: 0, tokens, regions }
     }
 
     /// Reads on in `text`, which is what is held and what came since. `ended` says that nothing will follow.
     pub fn read(&mut self, matcher: &Matcher, text: &[u8], ended: bool) {
+        let mut opening = self.at;
         while self.at < text.len() {
-            let rest = text.get(self.at..).unwrap_or_default();
-            let table = matcher.table.as_ref().filter(|_| self.literal == self.decoded);
-            let go_on = match table.and_then(|table| table.look(matcher.start, self.literal, rest)) {
-                Some(block) => self.read_block(matcher, text, ended, &block),
-                None => self.read_closely(matcher, text, ended, self.at + BLOCK_BYTES_MAX),
-            };
-            if !go_on {
+            if self.is_between(matcher) {
+                if opening <= self.at {
+                    let rest = text.get(self.at..).unwrap_or_default();
+                    opening = self.at + memchr2(b'\\', b'%', rest).unwrap_or(rest.len());
+                }
+                self.look(matcher, text, opening);
+            }
+            if !self.read_one(matcher, text, ended) {
                 return;
             }
         }
     }
 
-    /// A block without a literal secret: what is left to read are the escapes in it, each until the views agree again.
-    /// False if more text is needed.
-    fn read_block(&mut self, matcher: &Matcher, text: &[u8], ended: bool, block: &Block) -> bool {
-        let start = self.at;
-        for (opening, state) in &block.openings {
-            // Not if it is a part of what was read already.
-            if start + opening >= self.at {
-                (self.at, self.literal, self.decoded) = (start + opening, *state, *state);
-                while self.at == start + opening || self.literal != self.decoded {
-                    if !self.read_one(matcher, text, ended) {
-                        return false;
-                    }
-                }
-            }
-        }
-        if self.at < start + block.length {
-            (self.at, self.literal, self.decoded) = (start + block.length, block.state, block.state);
-        }
-        true
+    /// Whether all patterns that may have begun here began after the last place that was to be read closely.
+    fn is_between(&self, matcher: &Matcher) -> bool {
+        self.at >= self.closely_to
+            && self.literal == self.decoded
+            && matcher.depth(self.literal) <= self.symbols_since
     }
 
-    /// Reads byte by byte, to `end` at least. False if more text is needed.
-    fn read_closely(&mut self, matcher: &Matcher, text: &[u8], ended: bool, end: usize) -> bool {
-        while self.at < end {
-            if !self.read_one(matcher, text, ended) {
-                return false;
-            }
+    /// Goes on to where a pattern may begin; at most to the next `\` or `%`, which is at `opening`.
+    fn look(&mut self, matcher: &Matcher, text: &[u8], opening: usize) {
+        let depth = matcher.depth(self.literal);
+        let from = self.back(text, self.at, depth, &View::Literal).unwrap_or_else(|start| start);
+        let Looked { clear, end } = matcher.grams.look(text.get(..opening).unwrap_or_default(), from);
+        if clear > self.at {
+            (self.at, self.literal, self.decoded) = (clear, matcher.start, matcher.start);
         }
-        true
+        self.closely_to = end.max(self.at) + 1;
+        self.symbols_since = 0;
     }
 
     /// Reads one byte or one escape in both views. False if more text is needed.
@@ -117,8 +113,8 @@ impl Scan {
                 for byte in rest.iter().take(length) {
                     self.at += 1;
                     if is_symbol(*byte) {
-                        self.step(matcher, text, View::Literal, *byte);
-                        self.step(matcher, text, View::Decoded, *byte);
+                        self.symbols_since += usize::from(self.at > self.closely_to);
+                        self.step_both(matcher, text, *byte);
                     }
                 }
             }
@@ -127,28 +123,34 @@ impl Scan {
                 for byte in rest.iter().take(escape.bytes) {
                     self.at += 1;
                     if is_symbol(*byte) {
-                        self.step(matcher, text, View::Literal, *byte);
+                        self.enter(matcher, text, View::Literal, matcher.next(self.literal, *byte));
                     }
                 }
+                (self.closely_to, self.symbols_since) = (self.at, 0);
                 self.remember(Token { start, end: self.at, symbols: 0 });
                 for symbol in escape.symbols() {
                     if let Some(token) = self.tokens.back_mut() {
                         token.symbols += 1;
                     }
-                    self.step(matcher, text, View::Decoded, symbol);
+                    self.enter(matcher, text, View::Decoded, matcher.next(self.decoded, symbol));
                 }
             }
         }
         true
     }
 
-    fn step(&mut self, matcher: &Matcher, text: &[u8], view: View, symbol: u8) {
-        let state = match view {
-            View::Literal => &mut self.literal,
-            View::Decoded => &mut self.decoded,
-        };
-        *state = matcher.next(*state, symbol);
-        let state = *state;
+    fn step_both(&mut self, matcher: &Matcher, text: &[u8], symbol: u8) {
+        let literal = matcher.next(self.literal, symbol);
+        let decoded = if self.literal == self.decoded { literal } else { matcher.next(self.decoded, symbol) };
+        self.enter(matcher, text, View::Literal, literal);
+        self.enter(matcher, text, View::Decoded, decoded);
+    }
+
+    fn enter(&mut self, matcher: &Matcher, text: &[u8], view: View, state: StateID) {
+        match view {
+            View::Literal => self.literal = state,
+            View::Decoded => self.decoded = state,
+        }
         if matcher.is_match(state) {
             self.matched(matcher, text, state, self.at, view);
         }
@@ -230,6 +232,7 @@ impl Scan {
     /// The first `count` bytes are no longer held. They are settled.
     pub fn forget(&mut self, count: usize) {
         self.at -= count;
+        self.closely_to = self.closely_to.saturating_sub(count);
         while self.tokens.pop_front_if(|token| token.end <= count).is_some() {}
         for token in &mut self.tokens {
             (token.start, token.end) = (token.start.saturating_sub(count), token.end - count);

@@ -49,14 +49,22 @@ pub(crate) fn kind(byte: u8) -> Kind {
     KINDS[usize::from(byte)]
 }
 
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a wrong index")]
+static SYMBOLS: [bool; 256] = {
+    let mut symbols = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        symbols[byte] = !matches!(KINDS[byte], Kind::Dropped) && byte as u8 != b'\\';
+        byte += 1;
+    }
+    symbols
+};
+
 /// Whether the byte, read literally, is a symbol.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 pub(crate) fn is_symbol(byte: u8) -> bool {
-    match kind(byte) {
-        Kind::Kept => true,
-        Kind::Dropped => false,
-        Kind::Opening => byte != b'\\',
-    }
+    SYMBOLS[usize::from(byte)]
 }
 
 /// What stands at a `\` or a `%`.

@@ -15,7 +15,7 @@ use crate::{layout, setup};
 /// Of this workspace's `Cargo.toml`.
 const PROFILE: &str = "native";
 
-/// A line that `speed` prints.
+/// A line that a program prints that measures.
 #[derive(Debug, Clone, Deserialize)]
 struct Figure {
     what: String,
@@ -44,11 +44,13 @@ pub fn rows(row: u32) -> Result<Vec<Row>> {
         }
         _ => command.arg("growth"),
     };
-    let printed = text_of(&mut command)?;
-    printed
-        .lines()
-        .map(|line| shown(row, serde_json::from_str(line).context("a figure of `speed`")?))
-        .collect()
+    figures(row, &mut command)
+}
+
+/// What a program that measures has printed, a figure a line.
+pub fn figures(row: u32, command: &mut Command) -> Result<Vec<Row>> {
+    let printed = text_of(command)?;
+    printed.lines().map(|line| shown(row, serde_json::from_str(line).context("a figure")?)).collect()
 }
 
 fn shown(row: u32, figure: Figure) -> Result<Row> {
@@ -62,7 +64,7 @@ fn shown(row: u32, figure: Figure) -> Result<Row> {
     Ok(match (figure.bar, figure.grows_bar) {
         (Some(bar), _) => shown.peer(peer, ratio(ours, theirs)).bar(Bar::AtLeast(bar)),
         (None, Some(bar)) => shown.peer(peer, ratio(theirs, ours)).bar(Bar::AtMost(bar)),
-        (None, None) => bail!("a figure of `speed` has no bar: {}", figure.what),
+        (None, None) => bail!("a figure has no bar: {}", figure.what),
     })
 }
 
@@ -78,15 +80,15 @@ fn patchctl() -> Result<PathBuf> {
 }
 
 /// As releases are built: `cargo native`.
-fn build(what: &[&str]) -> Result<()> {
+pub fn build(what: &[&str]) -> Result<()> {
     let mut cargo = Command::new("cargo");
     setup::outside_cargo(&mut cargo);
     cargo.args(["native", "--quiet", "--locked"]).args(what);
     cargo.current_dir(layout::repository()).env("CARGO_TARGET_DIR", layout::native_target());
-    run_to_end("building the patch engine for this machine (minutes, once)", &mut cargo).map(drop)
+    run_to_end("building for this machine (minutes, once)", &mut cargo).map(drop)
 }
 
-fn native_folder() -> Result<PathBuf> {
+pub fn native_folder() -> Result<PathBuf> {
     let version = text_of(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("`rustc -vV` names no host")?;
