@@ -10,7 +10,7 @@ const GRAM_SYMBOLS: usize = 4;
 
 /// The shortest pattern decides how far apart the grams may be that are looked at. Further than this saves hardly
 /// anything, and more grams are known by chance.
-const STRIDE_MAX: usize = 16;
+const STRIDE_MAX: usize = 24;
 
 /// With one bit of so many set, chance seldom makes a gram known.
 const BITS_A_GRAM: usize = 32;

@@ -12,7 +12,7 @@ use memchr::memchr2;
 use crate::forms::{PATTERN_SYMBOLS_MAX, Pattern};
 use crate::grams::Looked;
 use crate::matcher::Matcher;
-use crate::view::{Decode, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
+use crate::view::{Decode, Escape, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
 
 /// The longest stretch of text that can be one match: every symbol an escape after the longest gap.
 pub(crate) const MATCH_BYTES_MAX: usize = PATTERN_SYMBOLS_MAX * (TOKEN_BYTES_MAX + GAP_BYTES_MAX);
@@ -100,50 +100,53 @@ impl Scan {
     }
 
     /// Reads one byte or one escape in both views. False if more text is needed.
-    fn read_one(&mut self, matcher: &Matcher, text: &[u8], ended: bool) -> bool {
+    pub fn read_one(&mut self, matcher: &Matcher, text: &[u8], ended: bool) -> bool {
         let rest = text.get(self.at..).unwrap_or_default();
         let Some(first) = rest.first() else { return false };
-        let read = match kind(*first) {
-            Kind::Opening => read(rest, ended, Decode::ALL),
-            Kind::Kept | Kind::Dropped => Read::Literal(1),
-        };
-        match read {
-            Read::Incomplete => return false,
-            Read::Literal(length) => {
-                for byte in rest.iter().take(length) {
-                    self.at += 1;
-                    if is_symbol(*byte) {
-                        self.symbols_since += usize::from(self.at > self.closely_to);
-                        self.step_both(matcher, text, *byte);
+        match kind(*first) {
+            Kind::Kept | Kind::Dropped => self.read_byte(matcher, text, *first),
+            Kind::Opening => match read(rest, ended, Decode::ALL) {
+                Read::Incomplete => return false,
+                Read::Literal(length) => {
+                    for byte in rest.iter().take(length) {
+                        self.read_byte(matcher, text, *byte);
                     }
                 }
-            }
-            Read::Escape(escape) => {
-                let start = self.at;
-                for byte in rest.iter().take(escape.bytes) {
-                    self.at += 1;
-                    if is_symbol(*byte) {
-                        self.enter(matcher, text, View::Literal, matcher.next(self.literal, *byte));
-                    }
-                }
-                (self.closely_to, self.symbols_since) = (self.at, 0);
-                self.remember(Token { start, end: self.at, symbols: 0 });
-                for symbol in escape.symbols() {
-                    if let Some(token) = self.tokens.back_mut() {
-                        token.symbols += 1;
-                    }
-                    self.enter(matcher, text, View::Decoded, matcher.next(self.decoded, symbol));
-                }
-            }
+                Read::Escape(escape) => self.read_escape(matcher, text, &escape),
+            },
         }
         true
     }
 
-    fn step_both(&mut self, matcher: &Matcher, text: &[u8], symbol: u8) {
-        let literal = matcher.next(self.literal, symbol);
-        let decoded = if self.literal == self.decoded { literal } else { matcher.next(self.decoded, symbol) };
-        self.enter(matcher, text, View::Literal, literal);
-        self.enter(matcher, text, View::Decoded, decoded);
+    #[inline]
+    fn read_byte(&mut self, matcher: &Matcher, text: &[u8], byte: u8) {
+        self.at += 1;
+        if is_symbol(byte) {
+            self.symbols_since += usize::from(self.at > self.closely_to);
+            let literal = matcher.next(self.literal, byte);
+            let is_same = self.literal == self.decoded;
+            let decoded = if is_same { literal } else { matcher.next(self.decoded, byte) };
+            self.enter(matcher, text, View::Literal, literal);
+            self.enter(matcher, text, View::Decoded, decoded);
+        }
+    }
+
+    fn read_escape(&mut self, matcher: &Matcher, text: &[u8], escape: &Escape) {
+        let start = self.at;
+        for byte in text.iter().skip(start).take(escape.bytes) {
+            self.at += 1;
+            if is_symbol(*byte) {
+                self.enter(matcher, text, View::Literal, matcher.next(self.literal, *byte));
+            }
+        }
+        (self.closely_to, self.symbols_since) = (self.at, 0);
+        self.remember(Token { start, end: self.at, symbols: 0 });
+        for symbol in escape.symbols() {
+            if let Some(token) = self.tokens.back_mut() {
+                token.symbols += 1;
+            }
+            self.enter(matcher, text, View::Decoded, matcher.next(self.decoded, symbol));
+        }
     }
 
     fn enter(&mut self, matcher: &Matcher, text: &[u8], view: View, state: StateID) {
