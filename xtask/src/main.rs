@@ -69,7 +69,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Feed the patch engine's parsers and its placement with made-up input, with libFuzzer; ends at the first fault
+    /// Feed the patch engine's parsers, its placement, and redaction with made-up input, with libFuzzer; ends at the first fault
     Fuzz {
         /// Which targets; all unless given
         #[arg(value_name = "TARGET")]
