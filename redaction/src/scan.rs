@@ -42,10 +42,8 @@ pub(crate) struct Scan {
     decoded: StateID,
     /// Up to here the text was read.
     at: usize,
-    /// What began before it is read closely, to its end.
+    /// To here it is read closely.
     closely_to: usize,
-    /// How many symbols were read after that, in both views alike.
-    symbols_since: usize,
     /// The escapes that a match may still reach back to.
     tokens: VecDeque<Token>,
     pub regions: VecDeque<Region>,
@@ -60,14 +58,14 @@ impl Scan {
     pub fn new(matcher: &Matcher) -> Self {
         let (tokens, regions) = (VecDeque::new(), VecDeque::new());
         let (literal, decoded) = (matcher.start, matcher.start);
-        Self { literal, decoded, at: 0, closely_to: 0, symbols_since: 0, tokens, regions }
+        Self { literal, decoded, at: 0, closely_to: 0, tokens, regions }
     }
 
     /// Reads on in `text`, which is what is held and what came since. `ended` says that nothing will follow.
     pub fn read(&mut self, matcher: &Matcher, text: &[u8], ended: bool) {
         let mut opening = self.at;
         while self.at < text.len() {
-            if self.is_between(matcher) {
+            if self.at >= self.closely_to && self.literal == self.decoded {
                 if opening <= self.at {
                     let rest = text.get(self.at..).unwrap_or_default();
                     opening = self.at + memchr2(b'\\', b'%', rest).unwrap_or(rest.len());
@@ -80,14 +78,8 @@ impl Scan {
         }
     }
 
-    /// Whether all patterns that may have begun here began after the last place that was to be read closely.
-    fn is_between(&self, matcher: &Matcher) -> bool {
-        self.at >= self.closely_to
-            && self.literal == self.decoded
-            && matcher.depth(self.literal) <= self.symbols_since
-    }
-
-    /// Goes on to where a pattern may begin; at most to the next `\` or `%`, which is at `opening`.
+    /// Goes on to where a pattern may begin, or the one that has begun may go on; at most to the next `\` or `%`, which
+    /// is at `opening`. The views agree: what has begun is the same symbols in both.
     fn look(&mut self, matcher: &Matcher, text: &[u8], opening: usize) {
         let depth = matcher.depth(self.literal);
         let from = self.back(text, self.at, depth, &View::Literal).unwrap_or_else(|start| start);
@@ -96,7 +88,6 @@ impl Scan {
             (self.at, self.literal, self.decoded) = (clear, matcher.start, matcher.start);
         }
         self.closely_to = end.max(self.at) + 1;
-        self.symbols_since = 0;
     }
 
     /// Reads one byte or one escape in both views. False if more text is needed.
@@ -122,7 +113,6 @@ impl Scan {
     fn read_byte(&mut self, matcher: &Matcher, text: &[u8], byte: u8) {
         self.at += 1;
         if is_symbol(byte) {
-            self.symbols_since += usize::from(self.at > self.closely_to);
             let literal = matcher.next(self.literal, byte);
             let is_same = self.literal == self.decoded;
             let decoded = if is_same { literal } else { matcher.next(self.decoded, byte) };
@@ -139,7 +129,6 @@ impl Scan {
                 self.enter(matcher, text, View::Literal, matcher.next(self.literal, *byte));
             }
         }
-        (self.closely_to, self.symbols_since) = (self.at, 0);
         self.remember(Token { start, end: self.at, symbols: 0 });
         for symbol in escape.symbols() {
             if let Some(token) = self.tokens.back_mut() {
@@ -175,7 +164,6 @@ impl Scan {
         let Some((start, pattern)) = found else { return };
         let mut region = Region { start, end, pattern, named_end: end, announced: false };
         while let Some(last) = self.regions.pop_back_if(|last| last.end > region.start) {
-            region.end = region.end.max(last.end);
             region.announced |= last.announced;
             if (last.start, std::cmp::Reverse(last.named_end))
                 < (region.start, std::cmp::Reverse(region.named_end))
@@ -195,10 +183,7 @@ impl Scan {
         while left > 0 {
             let token = match view {
                 View::Literal => None,
-                View::Decoded => {
-                    while tokens.next_if(|token| token.end > at).is_some() {}
-                    tokens.next_if(|token| token.end == at)
-                }
+                View::Decoded => tokens.next_if(|token| token.end == at),
             };
             let found = match token {
                 Some(token) => {

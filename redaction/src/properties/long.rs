@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::encodings::{ESCAPINGS, escape};
-use super::{Random, cases, redacted, streamed};
+use super::{Random, config, redacted, streamed};
 use crate::scan::Scan;
 use crate::{Finding, Redactor};
 
@@ -69,7 +69,7 @@ fn values(random: &mut Random) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(cases(10))]
+    #![proptest_config(config(10))]
 
     #[test]
     fn looking_here_and_there_finds_what_reading_finds(

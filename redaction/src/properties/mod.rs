@@ -6,6 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use proptest::prelude::*;
 use proptest::sample::select;
 
+mod cases;
 mod clean;
 mod encodings;
 mod long;
@@ -22,7 +23,7 @@ fn cases_asked() -> Option<u32> {
 }
 
 /// With `each` texts of a case tried, so many fewer cases.
-fn cases(each: u32) -> ProptestConfig {
+fn config(each: u32) -> ProptestConfig {
     let cases = cases_asked().unwrap_or(CASES).div_ceil(each);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -102,7 +103,7 @@ fn base64_decoded(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(config(1))]
 
     #[test]
     fn an_escaped_secret_goes_and_what_stands_around_it_stays(
@@ -191,7 +192,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(20))]
+    #![proptest_config(config(20))]
 
     #[test]
     fn every_cut_and_single_bytes_give_what_the_whole_gives(

@@ -14,6 +14,8 @@ enum Encoding {
     Base64(usize),
     Base64Lines(usize),
     Base64Url(usize),
+    /// A JSON document as base64: tokens, and configuration in environment variables.
+    JsonInBase64(usize),
     Hex,
     HexUpper,
     HexColons,
@@ -21,7 +23,7 @@ enum Encoding {
 
 impl Encoding {
     fn all() -> Vec<Self> {
-        let phases = [Self::Base64, Self::Base64Lines, Self::Base64Url];
+        let phases = [Self::Base64, Self::Base64Lines, Self::Base64Url, Self::JsonInBase64];
         let mut all: Vec<Self> = ESCAPINGS.map(Self::Escaped).into();
         all.extend(phases.iter().flat_map(|encoding| (0..3).map(encoding)));
         all.extend([Self::Hex, Self::HexUpper, Self::HexColons]);
@@ -42,6 +44,11 @@ impl Encoding {
                 digits.as_bytes().chunks(columns).collect::<Vec<_>>().join(&b"\n"[..])
             }
             Self::Base64Url(bytes) => BASE64_URL_SAFE.encode(shifted(bytes)).into_bytes(),
+            Self::JsonInBase64(bytes) => {
+                let text = String::from_utf8_lossy(&shifted(bytes)).into_owned();
+                let json = text.replace('"', "\\\"").replace('\n', "\\n");
+                BASE64_STANDARD.encode(json).into_bytes()
+            }
             Self::Hex => hex(""),
             Self::HexUpper => hex("").to_ascii_uppercase(),
             Self::HexColons => hex(":"),
@@ -83,7 +90,10 @@ fn leaves_nothing(out: &[u8], name: &str, secret: &[u8], encoding: Encoding) {
         Encoding::Escaped(_) => {
             assert_eq!(unescaped(before) + &unescaped(after), "", "{encoding:?}: {shown}")
         }
-        Encoding::Base64(_) | Encoding::Base64Lines(_) | Encoding::Base64Url(_) => {
+        Encoding::Base64(_)
+        | Encoding::Base64Lines(_)
+        | Encoding::Base64Url(_)
+        | Encoding::JsonInBase64(_) => {
             for decoded in base64_decoded(out) {
                 let ends = [&secret[..6], &secret[secret.len() - 6..]];
                 assert!(!ends.iter().any(|end| contains(&decoded, end)), "{encoding:?}: {shown}");
