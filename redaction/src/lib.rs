@@ -49,10 +49,10 @@
 //!
 //! # What it costs
 //!
-//! Mostly four bytes in some twenty are looked at, whether there is one secret or a hundred; every byte only near
-//! secrets, escapes, and what is like a secret. The shorter the shortest secret is, the more: a value of six bytes among
-//! fifty tokens HALF `cargo xtask bench --only 15` prints it beside GNU sed's. A redactor is
-//! made once and shared: a clone is a pointer.
+//! Of most text four bytes in some twenty are looked at, whether there is one secret or a hundred; every byte only near
+//! escapes, secrets, and what begins like a secret. The shortest secret decides how far apart those four may be: with one
+//! of six bytes they are two apart. `cargo xtask bench --only 15` prints the speed beside GNU sed's. A redactor is made
+//! once and shared: a clone is a pointer.
 //!
 //! Values are in the memory of a process for as long as a redactor is; they are not wiped from it afterwards, because
 //! the automaton cannot be. They are in no error and no `Debug` output.

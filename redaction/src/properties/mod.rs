@@ -140,6 +140,8 @@ proptest! {
         upper in any::<bool>(),
         separator in select(vec!["", ":", " ", "\n"]),
     ) {
+        // A backslash would belong to the secret escaped for JSON, and go with it.
+        prop_assume!(before.last() != Some(&b'\\'));
         let redactor = Redactor::new([("NAME", &secret)]).unwrap();
         let text = [&before[..], &secret, &after].concat();
         let encoded = match engine {
