@@ -34,7 +34,7 @@ fn what_begins_after_a_long_gap_is_held_although_more_seems_to_have_begun() {
 #[test]
 fn the_longest_of_those_that_begin_together_gives_the_name() {
     let redactor = redactor(&[("SHORT", b"abcdefgh"), ("LONG", b"abcdefghijkl")]);
-    assert_redacted(&redactor, b"say abcdefghijkl.", "say [redacted:LONG].");
+    assert_redacted(&redactor, b"this they say: abcdefghijkl.", "this they say: [redacted:LONG].");
 }
 
 #[test]
