@@ -48,11 +48,17 @@ fn no_probe_works(sandbox: &Sandbox) {
         std::os::unix::fs::chown(path, sandbox.user, sandbox.user).unwrap();
     }
     let stand = Stand::new();
-    let agent = || {
-        let mut agent = stand.agent();
-        agent.args(sandbox.options).env("TMPDIR", state.path());
-        sandbox.user.map(|user| agent.uid(user).gid(user));
-        agent
+    let copy = state.path().join("patchbay-agent");
+    if sandbox.user.is_some() {
+        std::fs::copy(env!("CARGO_BIN_EXE_patchbay-agent"), &copy).unwrap();
+    }
+    let agent = || match sandbox.user {
+        None => with_options(stand.agent(), sandbox, state.path()),
+        Some(user) => {
+            let mut agent = with_options(stand.agent_at(&copy), sandbox, state.path());
+            agent.uid(user).gid(user);
+            agent
+        }
     };
     // 2. Another execution beside it.
     let neighbour = Neighbour::start(agent(), &stand.neighbour_script());
@@ -62,6 +68,11 @@ fn no_probe_works(sandbox: &Sandbox) {
     assert_eq!(ids(&found), ids(&stand::listed()), "each probe answers once");
     let open: Vec<_> = found.iter().filter(|probe| probe.verdict != "closed").map(told).collect();
     assert!(open.is_empty(), "{} of {} work in the sandbox: {open:#?}", open.len(), found.len());
+}
+
+fn with_options(mut agent: Command, sandbox: &Sandbox, state: &Path) -> Command {
+    agent.args(sandbox.options).env("TMPDIR", state);
+    agent
 }
 
 #[test]

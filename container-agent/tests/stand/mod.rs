@@ -105,7 +105,12 @@ impl Stand {
 
     /// `patchbay-agent try` with the secret in its environment and the victim's name in its arguments.
     pub fn agent(&self) -> Command {
-        let mut agent = Command::new(AGENT);
+        self.agent_at(AGENT.as_ref())
+    }
+
+    /// The same of a copy, where another user can start it.
+    pub fn agent_at(&self, program: &Path) -> Command {
+        let mut agent = Command::new(program);
         agent.args(["try", "--name", &victim(&self.number)]);
         agent.env("PATCHBAY_TOKEN", secret(&self.number));
         agent
