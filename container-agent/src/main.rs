@@ -2,7 +2,6 @@
 //! artifacts and patches back. It dials out; nothing listens here.
 
 mod api;
-mod backoff;
 mod config;
 mod connect;
 mod doctor;
@@ -27,7 +26,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use container_agent::clock;
+use container_agent::{backoff, beneath, clock};
 
 #[derive(Debug, Parser)]
 #[command(

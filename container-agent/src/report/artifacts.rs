@@ -20,7 +20,7 @@ use super::{ReportError, blocking};
 use crate::clock;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
-use crate::workspace::beneath;
+use crate::beneath;
 
 const FILES_LOOKED_AT_MAX: usize = 1_000_000;
 

@@ -90,7 +90,7 @@ pub struct Output {
     pub stderr: OwnedFd,
 }
 
-/// What the payload left in its workspace. Untrusted data: read it with [`crate::workspace::beneath`] only.
+/// What the payload left in its workspace. Untrusted data: read it with [`crate::beneath`] only.
 pub struct Collected {
     /// Only what was written.
     pub upper: OwnedFd,

@@ -13,7 +13,7 @@ use shared_contracts::limits::{FILE_BYTES_MAX, MIB, PATCH_OPERATIONS_MAX};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
-use super::beneath;
+use crate::beneath;
 use super::ignored::Ignored;
 use crate::sandbox::Collected;
 use crate::tools::settle::settle;
