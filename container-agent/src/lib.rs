@@ -4,3 +4,4 @@ pub mod backoff;
 pub mod beneath;
 pub mod clock;
 pub mod egress;
+pub mod images;
