@@ -59,7 +59,13 @@ impl Tar {
         if path.len() > 100 || link.len() > 100 {
             let named = if path.len() > 100 { self.long_name(path) } else { self };
             let named = if link.len() > 100 { named.long_link(link) } else { named };
-            return named.header(kind, &path[..path.len().min(100)], &link[..link.len().min(100)], mode, content);
+            return named.header(
+                kind,
+                &path[..path.len().min(100)],
+                &link[..link.len().min(100)],
+                mode,
+                content,
+            );
         }
         self.header(kind, path, link, mode, content)
     }

@@ -61,8 +61,15 @@ impl Canary {
                 // Unpacking changes its times and its mode.
                 found.insert(path.to_owned(), format!("{:?}", metadata.file_type()));
             } else if !is_inside {
-                let content = if metadata.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
-                let facts = (metadata.mode(), metadata.nlink(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+                let content =
+                    if metadata.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
+                let facts = (
+                    metadata.mode(),
+                    metadata.nlink(),
+                    metadata.ino(),
+                    metadata.ctime(),
+                    metadata.ctime_nsec(),
+                );
                 found.insert(path.to_owned(), format!("{facts:?} {content}"));
             }
         });
@@ -88,7 +95,10 @@ impl Canary {
             let mut names = [0; 4096];
             let length = rustix::fs::llistxattr(path, &mut names).unwrap();
             let names = String::from_utf8_lossy(&names[..length]).into_owned();
-            assert!(names.split('\0').all(|name| name.is_empty() || name.starts_with("security.selinux")), "{at}: {names}");
+            assert!(
+                names.split('\0').all(|name| name.is_empty() || name.starts_with("security.selinux")),
+                "{at}: {names}"
+            );
         });
         fs::remove_dir_all(self.root()).unwrap();
     }
@@ -140,7 +150,9 @@ pub fn unpack_naively(root: &Path, layer: &[u8]) {
                 }
             }),
             _ if name.starts_with(".wh.") => fs::remove_file(path.with_file_name(&name[4..])),
-            tar::EntryType::Directory => fs::create_dir_all(&path).and_then(|()| fs::set_permissions(&path, mode)),
+            tar::EntryType::Directory => {
+                fs::create_dir_all(&path).and_then(|()| fs::set_permissions(&path, mode))
+            }
             tar::EntryType::Symlink => std::os::unix::fs::symlink(link.unwrap_or_default(), &path),
             tar::EntryType::Link => fs::hard_link(root.join(link.unwrap_or_default()), &path),
             _ => {

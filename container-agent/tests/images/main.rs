@@ -9,4 +9,9 @@
 
 mod archive;
 mod canary;
+mod front;
 mod hostile;
+mod pulling;
+mod registry;
+mod unpacking;
+mod world;
