@@ -178,6 +178,10 @@ impl Store {
         let synced = File::open(work.folder()).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
         synced.map_err(Fault::io("sync", work.folder()))?;
         let named = self.path(digest);
+        // What stands there could not be used.
+        if let Ok(wreck) = self.unname(digest) {
+            fs::remove_dir_all(&wreck).map_err(Fault::io("remove", &wreck))?;
+        }
         fs::rename(work.folder(), &named).map_err(Fault::io("rename", work.folder()))?;
         let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
         synced.map_err(Fault::io("sync", &self.folder))
@@ -220,22 +224,29 @@ impl Store {
         // Held: nobody comes to use one meanwhile.
         let slots = self.slots();
         let mut images = self.images();
-        let mut total = images.iter().fold(bytes, |sum, image| sum.saturating_add(image.bytes));
+        let mut total = images.iter().filter_map(|image| image.bytes).fold(bytes, u64::saturating_add);
         images.retain(|image| slots.get(&image.digest).is_none_or(Slot::is_empty));
         images.sort_by_key(|image| image.used);
         let mut nameless = Vec::new();
         for image in images {
-            if total <= self.bytes_max {
-                break;
+            // One that says nothing of itself is of no use to anybody.
+            if image.bytes.is_some() && total <= self.bytes_max {
+                continue;
             }
-            let path = self.folder.join(NEW).join(format!("{:032x}", clock::random()));
-            if fs::rename(self.path(image.digest), &path).is_ok() {
+            if let Ok(path) = self.unname(image.digest) {
                 tracing::info!(digest = %image.digest, bytes = image.bytes, "evicted from the image store");
-                total -= image.bytes.min(total);
+                total = total.saturating_sub(image.bytes.unwrap_or_default());
                 nameless.push(path);
             }
         }
         nameless
+    }
+
+    /// Half of a tree must never be taken for the whole: it loses its name first. Where it is then.
+    fn unname(&self, digest: Sha256) -> io::Result<PathBuf> {
+        let nameless = self.folder.join(NEW).join(format!("{:032x}", clock::random()));
+        fs::rename(self.path(digest), &nameless)?;
+        Ok(nameless)
     }
 
     fn images(&self) -> Vec<Kept> {
@@ -244,8 +255,7 @@ impl Store {
             let digest = entry.file_name().to_str()?.strip_prefix("sha256-")?.parse().ok()?;
             let used =
                 entry.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            // One that says nothing of itself is of no use: it counts as the whole store, and goes.
-            let bytes = describe(&entry.path()).map_or(self.bytes_max, |description| description.bytes);
+            let bytes = describe(&entry.path()).map(|description| description.bytes);
             Some(Kept { digest, bytes, used })
         };
         entries.filter_map(image).collect()
@@ -259,7 +269,7 @@ impl Store {
 /// An image on disk, as eviction sees it.
 struct Kept {
     digest: Sha256,
-    bytes: u64,
+    bytes: Option<u64>,
     used: SystemTime,
 }
 

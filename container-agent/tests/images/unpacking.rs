@@ -6,6 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use crate::archive::Tar;
 use crate::canary::Canary;
 
+/// Paths, and what stands there.
+type Shown = &'static [(&'static str, &'static str)];
+/// Adds an entry to a layer.
+type Add = fn(Tar) -> Tar;
+
 fn unpacked(layers: &[Tar]) -> BTreeMap<String, String> {
     let canary = Canary::new();
     let layers: Vec<_> = layers.iter().cloned().map(Tar::end).collect();
@@ -31,7 +36,7 @@ fn whiteouts_and_opaque_directories_hide_the_layers_below_alone() {
         .file("d/b", "below")
         .file("d/e/f", "below")
         .file("x", "below");
-    let cases: [(&str, Tar, &[(&str, &str)]); 8] = [
+    let cases: [(&str, Tar, Shown); 8] = [
         (
             "a whiteout",
             new().file("d/.wh.a", "").file(".wh.x", ""),
@@ -76,7 +81,7 @@ fn whiteouts_and_opaque_directories_hide_the_layers_below_alone() {
 
 #[test]
 fn anything_may_replace_anything() {
-    let kinds: [(&str, fn(Tar) -> Tar); 4] = [
+    let kinds: [(&str, Add); 4] = [
         ("file", |tar| tar.file("p", "file")),
         ("dir", |tar| tar.dir("p", 0o755)),
         ("-> there", |tar| tar.symlink("p", "there")),

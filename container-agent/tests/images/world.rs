@@ -48,7 +48,7 @@ impl World {
 
     /// Why it cannot be had; its text must say this, and what it concerns.
     pub async fn refused(&self, reference: &ImageReference, text: &str) -> std::sync::Arc<Fault> {
-        let error = self.images.get(reference).await.expect_err("it was refused");
+        let Err(error) = self.images.get(reference).await else { panic!("{reference} was not refused") };
         let said = error.to_string();
         assert!(said.contains(text) && said.contains(&reference.to_string()), "{said}");
         error.fault
