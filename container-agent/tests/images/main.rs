@@ -12,6 +12,7 @@ mod canary;
 mod front;
 mod hostile;
 mod killing;
+mod logins;
 mod properties;
 mod pulling;
 mod registry;
