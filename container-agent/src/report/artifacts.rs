@@ -17,10 +17,10 @@ use shared_contracts::limits::{ARTIFACT_BYTES_MAX, ARTIFACTS_PER_EXECUTION_MAX};
 use shared_contracts::paths::WorkspacePath;
 
 use super::{ReportError, blocking};
+use crate::beneath;
 use crate::clock;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
-use crate::beneath;
 
 const FILES_LOOKED_AT_MAX: usize = 1_000_000;
 
