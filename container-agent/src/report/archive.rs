@@ -12,8 +12,8 @@ use shared_contracts::limits::ARTIFACT_BYTES_MAX;
 use shared_contracts::paths::WorkspacePath;
 
 use super::parallel_gzip::ParallelGzip;
+use crate::beneath;
 use crate::secrets::Search;
-use crate::workspace::beneath;
 
 pub const NAME: &str = "artifacts.tar.gz";
 

@@ -18,10 +18,10 @@ use shared_contracts::limits::{ARTIFACT_BYTES_MAX, ARTIFACTS_PER_EXECUTION_MAX};
 use shared_contracts::paths::WorkspacePath;
 
 use super::{ReportError, archive, blocking};
+use crate::beneath;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
 use crate::secrets::Search;
-use crate::workspace::beneath;
 use crate::{clock, secrets};
 
 const FILES_LOOKED_AT_MAX: usize = 1_000_000;
