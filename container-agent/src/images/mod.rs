@@ -70,7 +70,7 @@ impl Images {
         let failed = |fault| ImageError { reference: reference.clone(), fault };
         let (client, limits) = (Arc::clone(&self.client), self.limits.unpack);
         let (digest, stored) = match reference {
-            ImageReference::Host => return Ok(Image::without_store(None)),
+            ImageReference::Host => return Ok(Image::host()),
             ImageReference::Directory(path) => {
                 let root =
                     local::directory(path, self.store.folder()).map_err(|fault| failed(Arc::new(fault)))?;
@@ -108,6 +108,11 @@ impl Images {
 }
 
 impl Image {
+    /// The machine's own system.
+    pub fn host() -> Self {
+        Self::without_store(None)
+    }
+
     fn without_store(root: Option<PathBuf>) -> Self {
         Self { root, digest: None, environment: Vec::new(), working_directory: None, _stored: None }
     }
