@@ -10,6 +10,7 @@ use shared_contracts::limits::{
 };
 
 use crate::sandbox::Toolchain;
+use crate::sandbox::oci::EngineSetting;
 use crate::{machine, tools};
 
 const CAPACITY_DEFAULT: u32 = 2;
@@ -82,6 +83,12 @@ pub struct Flags {
     /// Directories put before the sandbox's PATH, joined by colons
     #[arg(long, env = "PATCHBAY_PATH_PREFIX", value_name = "DIRS")]
     pub path_prefix: Option<String>,
+    /// Socket of Docker or Podman, or `off`; looked for unless given
+    #[arg(long, env = "PATCHBAY_ENGINE", value_name = "SOCKET")]
+    pub engine: Option<String>,
+    /// Image of the engine's for executions that name none
+    #[arg(long, env = "PATCHBAY_ENGINE_IMAGE", value_name = "NAME")]
+    pub engine_image: Option<String>,
 }
 
 /// The settings file. Every key is optional; an unknown one is refused.
@@ -101,6 +108,8 @@ struct SettingsFile {
     cache_mb: Option<u64>,
     toolchains: Vec<String>,
     path_prefix: Option<String>,
+    engine: Option<String>,
+    engine_image: Option<String>,
     /// Variables of every sandbox; an execution's own win.
     environment: BTreeMap<String, String>,
 }
@@ -114,6 +123,8 @@ pub struct Settings {
     pub cache_mb: u64,
     pub toolchains: Vec<Toolchain>,
     pub search_path: String,
+    pub engine: EngineSetting,
+    pub engine_image: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub name: String,
     pub capacity: u32,
@@ -181,6 +192,8 @@ impl Settings {
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
             search_path: search_path(prefix.as_deref()),
+            engine: engine(flags.engine.as_deref().or(file.engine.as_deref()))?,
+            engine_image: flags.engine_image.clone().or(file.engine_image),
             environment: file.environment,
             name,
             capacity,
@@ -222,6 +235,21 @@ impl Settings {
 fn search_path(prefix: Option<&str>) -> String {
     let prefix = prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default();
     format!("{prefix}{}:{SEARCH_PATH}", tools::PROGRAMS)
+}
+
+fn engine(text: Option<&str>) -> Result<EngineSetting, ConfigError> {
+    match text {
+        None => Ok(EngineSetting::Search),
+        Some("off") => Ok(EngineSetting::Off),
+        Some(text) => {
+            let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
+            let rule = "it must be the path of a unix socket, such as /run/docker.sock, or `off`";
+            match path.is_absolute() {
+                true => Ok(EngineSetting::Socket(path.to_owned())),
+                false => Err(ConfigError::Invalid { name: "engine", value: text.into(), rule: rule.into() }),
+            }
+        }
+    }
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(
@@ -339,6 +367,9 @@ mod tests {
         let flags = Flags { url: Some("ftp://x".into()), ..Flags::default() };
         let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap().plane().unwrap_err();
         assert!(error.to_string().contains("ftp://x"), "{error}");
+        let flags = Flags { engine: Some("tcp://10.0.0.7:2375".into()), ..Flags::default() };
+        let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap_err().to_string();
+        assert!(error.contains("engine is `tcp://10.0.0.7:2375`"), "{error}");
         let flags = Flags { toolchains: vec!["/run".into()], ..Flags::default() };
         assert!(Settings::merge(&flags, SettingsFile::default(), None).is_err());
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use shared_contracts::executions::Limits;
 use shared_contracts::limits as default;
+use shared_contracts::sandboxes::SandboxProvider;
 
 use crate::config::{Flags, Settings};
+use crate::sandbox::oci::Oci;
 use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal};
 use crate::workspace::changes;
@@ -34,6 +36,12 @@ pub struct Try {
     processes: u32,
     #[arg(long, default_value_t = default::DISK_MB_DEFAULT)]
     disk_mb: u32,
+    /// What makes the sandbox: `namespaces` or `oci`
+    #[arg(long, default_value = "namespaces", value_parser = kind)]
+    sandbox: SandboxProvider,
+    /// The system in it: with `oci` the name of an image of the engine's
+    #[arg(long, value_name = "NAME")]
+    image: Option<PathBuf>,
     /// Print what was measured, on standard error
     #[arg(long)]
     stats: bool,
@@ -78,7 +86,10 @@ async fn execute(
         disk_mb: arguments.disk_mb,
         ..Limits::default()
     };
-    let provider = run::provider(settings, instance.to_owned());
+    let provider: Box<dyn Provider> = match arguments.sandbox {
+        SandboxProvider::Namespaces => Box::new(run::provider(settings, instance.to_owned())),
+        SandboxProvider::Oci => Box::new(Oci::connect(run::engine(settings, instance.to_owned())).await?),
+    };
     let mut environment = environment::base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), "try".into());
     let mut sandbox = provider
@@ -86,7 +97,7 @@ async fn execute(
             name: "try".into(),
             owner: None,
             directory: state.join("execution"),
-            mounts: Mounts { workspace: lower, image: None, files: Vec::new() },
+            mounts: Mounts { workspace: lower, image: arguments.image.clone(), files: Vec::new() },
             command: arguments.command.clone(),
             environment,
             limits,
@@ -173,6 +184,11 @@ async fn play(
         let _ = pump.join();
     }
     Ok((exit, timed_out))
+}
+
+fn kind(text: &str) -> Result<SandboxProvider, String> {
+    let found = SandboxProvider::ALL.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| format!("`{text}` is neither `namespaces` nor `oci`"))
 }
 
 fn pass_on(from: OwnedFd, mut to: impl Write) {

@@ -13,13 +13,13 @@ mod child;
 mod devices;
 mod etc;
 pub mod helper;
-mod init;
-mod message;
-mod root;
-mod running;
-mod sys;
-mod walls;
-mod workspace;
+pub(in crate::sandbox) mod init;
+pub(in crate::sandbox) mod message;
+pub(in crate::sandbox) mod root;
+pub(in crate::sandbox) mod running;
+pub(in crate::sandbox) mod sys;
+pub(in crate::sandbox) mod walls;
+pub(in crate::sandbox) mod workspace;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,16 @@ const PIPE_BYTES: usize = 1024 * 1024;
 /// Mount points in an execution's directory.
 const MOUNT_POINTS: [&str; 5] = ["root", "lower", "disk", "secrets", "image"];
 
+/// The uid of a slot's payload on the host.
+pub(in crate::sandbox) fn outer_id(instance: &str, slot: u32) -> u32 {
+    let own = rustix::process::geteuid();
+    if !own.is_root() {
+        return own.as_raw();
+    }
+    let number = u32::from_str_radix(instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
+    FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + slot % IDS_PER_INSTANCE
+}
+
 #[derive(Debug, Clone)]
 pub struct Namespaces {
     /// Names this agent's cgroups; derived from its state directory.
@@ -56,16 +66,6 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// The uid of a slot's payload on the host.
-    fn outer_id(&self, slot: u32) -> u32 {
-        let own = rustix::process::geteuid();
-        if !own.is_root() {
-            return own.as_raw();
-        }
-        let number = u32::from_str_radix(self.instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
-        FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + slot % IDS_PER_INSTANCE
-    }
-
     async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
         let mut running = self.build(&spec).await?;
         running.attach(spec).await?;
@@ -89,7 +89,7 @@ impl Namespaces {
             false => None,
         };
         let privileged = rustix::process::geteuid().is_root();
-        let outer_id = self.outer_id(spec.slot);
+        let outer_id = outer_id(&self.instance, spec.slot);
         let blueprint = Blueprint {
             directory: spec.directory.clone(),
             image: spec.mounts.image.clone(),
@@ -144,16 +144,23 @@ impl Running {
     }
 }
 
+/// What the payload prints, and what it prints to.
+pub(in crate::sandbox) fn pipes() -> std::io::Result<(Output, [OwnedFd; 2])> {
+    let (stdout, stdout_writer) = std::io::pipe()?;
+    let (stderr, stderr_writer) = std::io::pipe()?;
+    for pipe in [&stdout, &stderr] {
+        // Without it the pipes only hold less.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
+    let output = Output { stdout: stdout.into(), stderr: Some(stderr.into()) };
+    Ok((output, [stdout_writer.into(), stderr_writer.into()]))
+}
+
 fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
     let spawn = || -> std::io::Result<Helper> {
         let (ours, theirs) = message::socket_pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let (stdout, stdout_writer) = std::io::pipe()?;
-        let (stderr, stderr_writer) = std::io::pipe()?;
-        for pipe in [&stdout, &stderr] {
-            // Without it the pipes only hold less.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-        }
+        let (output, [stdout_writer, stderr_writer]) = pipes()?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(helper::ARGUMENT)
@@ -166,7 +173,6 @@ fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
         let process = command.kill_on_drop(true).spawn()?;
         // SAFETY: an `OwnedFd` is an open descriptor of its own until it is dropped, and `AsyncFd` owns it.
         let socket: AsyncFd<OwnedFd> = unsafe { AsyncFd::register(ours)? };
-        let output = Output { stdout: stdout.into(), stderr: Some(stderr.into()) };
         Ok(Helper { socket: Arc::new(socket), process, output: Some(output) })
     };
     spawn().map_err(|source| {
