@@ -8,10 +8,13 @@
 )]
 
 mod control;
+mod egress;
 mod ends;
 mod engines;
 mod image;
+mod leftovers;
 mod limits;
+mod walls;
 mod world;
 
 use engines::{Engine, Kind};
@@ -47,4 +50,12 @@ on_both![
     control::terminate_lets_it_clean_up_and_kill_does_not,
     control::frozen_it_uses_nothing_and_can_be_killed,
     control::nothing_outlives_the_payload,
+    walls::the_payload_is_nobody_alone_on_an_empty_machine,
+    walls::the_machine_and_the_agent_are_out_of_reach,
+    walls::the_socket_takes_one_connection_and_is_gone,
+    walls::secrets_and_files_are_placed_for_the_payload_alone,
+    egress::what_is_listed_is_reached_through_the_proxy_alone,
+    leftovers::changes_are_collected_as_the_payload_left_them,
+    leftovers::a_killed_agent_takes_its_container_along,
+    leftovers::a_sweep_removes_what_nobody_holds_and_tells,
 ];
