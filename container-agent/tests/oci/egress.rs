@@ -29,7 +29,11 @@ pub async fn what_is_listed_is_reached_through_the_proxy_alone(engine: &Engine) 
     let world = World::new(engine).await;
     let address = serve_word();
     let other = serve_word();
-    let ask = |target| format!("exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT {target} HTTP/1.1\\r\\nHost: {target}\\r\\n\\r\\nhello' >&3; cat <&3");
+    let ask = |target| {
+        format!(
+            "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT {target} HTTP/1.1\\r\\nHost: {target}\\r\\n\\r\\nhello' >&3; cat <&3"
+        )
+    };
     let script = format!("({}); echo; ({})", ask(address), ask(other));
     let mut spec = world.spec("");
     spec.command = vec!["bash".into(), "-c".into(), script];
@@ -58,6 +62,11 @@ pub async fn what_is_listed_is_reached_through_the_proxy_alone(engine: &Engine) 
     let mut spec = world.spec("");
     spec.command = vec!["bash".into(), "-c".into(), "exec 3<>/dev/tcp/127.0.0.1/3128 && echo BROKEN".into()];
     let ran = world.run(spec).await;
-    assert!(ran.stderr.contains("refused") && !ran.stdout.contains("BROKEN"), "{} {}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("refused") && !ran.stdout.contains("BROKEN"),
+        "{} {}",
+        ran.stdout,
+        ran.stderr
+    );
     world.assert_clean(engine).await;
 }

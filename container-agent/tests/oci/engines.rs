@@ -57,7 +57,12 @@ impl Engine {
         let mut command = match kind {
             Kind::Docker => {
                 let mut command = Command::new("dockerd");
-                command.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]);
+                command.args([
+                    "--iptables=false",
+                    "--ip6tables=false",
+                    "--ip-forward=false",
+                    "--bridge=none",
+                ]);
                 command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "-p", &at("pid")]);
                 command.args(["-H", &address, "--storage-driver", "overlay2"]);
                 command.arg(format!("--cgroup-parent={}", group_of(directory.path())));
@@ -66,7 +71,14 @@ impl Engine {
             Kind::Podman => {
                 let mut command = Command::new("podman");
                 command.args(["--root", &at("data"), "--runroot", &at("exec"), "--tmpdir", &at("tmp")]);
-                command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+                command.args([
+                    "--runtime",
+                    "runc",
+                    "--cgroup-manager",
+                    "cgroupfs",
+                    "--events-backend",
+                    "file",
+                ]);
                 command.args(["system", "service", "--time=0", &address]);
                 command
             }
@@ -144,7 +156,8 @@ impl Drop for Engine {
         // Below these are only groups of containers, and those are gone.
         let mut groups = groups_named(&group_of(self.directory.path()));
         if self.kind == Kind::Podman {
-            groups.extend(groups_named(PODMANS_GROUP).into_iter().filter(|group| !self.groups.contains(group)));
+            groups
+                .extend(groups_named(PODMANS_GROUP).into_iter().filter(|group| !self.groups.contains(group)));
         }
         for group in groups {
             let _ = fs::remove_dir(&group);

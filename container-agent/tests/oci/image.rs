@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAMS: [&str; 23] = [
-    "bash", "cat", "chmod", "dash", "dd", "env", "grep", "head", "id", "ln", "ls", "mkdir", "mknod", "mv", "rm",
-    "sed", "seq", "sleep", "stat", "tail", "touch", "true", "wc",
+    "bash", "cat", "chmod", "dash", "dd", "env", "grep", "head", "id", "ln", "ls", "mkdir", "mknod", "mv",
+    "rm", "sed", "seq", "sleep", "stat", "tail", "touch", "true", "wc",
 ];
-const LINKS: [(&str, &str); 5] =
-    [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("sbin", "usr/bin"), ("usr/bin/sh", "dash")];
+const LINKS: [(&str, &str); 5] = [
+    ("bin", "usr/bin"),
+    ("lib", "usr/lib"),
+    ("lib64", "usr/lib64"),
+    ("sbin", "usr/bin"),
+    ("usr/bin/sh", "dash"),
+];
 
 /// As the layer that an engine imports.
 pub fn layer(agent: &Path) -> Vec<u8> {
-    let mut files: BTreeSet<PathBuf> =
-        PROGRAMS.iter().map(|name| Path::new("/usr/bin").join(name)).collect();
+    let mut files: BTreeSet<PathBuf> = PROGRAMS.iter().map(|name| Path::new("/usr/bin").join(name)).collect();
     let programs: Vec<_> = files.iter().cloned().chain([agent.to_owned()]).collect();
     files.extend(programs.iter().flat_map(|program| libraries(program)));
     let mut tar = tar::Builder::new(Vec::new());

@@ -68,10 +68,8 @@ pub async fn changes_are_collected_as_the_payload_left_them(engine: &Engine) {
 
 pub async fn a_killed_agent_takes_its_container_along(engine: &Engine) {
     let scratch = tempfile::tempdir().unwrap();
-    let mut agent = attempt(engine, scratch.path(), &[], "echo ready; sleep 600")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut agent =
+        attempt(engine, scratch.path(), &[], "echo ready; sleep 600").stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = agent.stdout.take().unwrap();
     let read = tokio::task::spawn_blocking(move || {
         let mut word = [0; 6];

@@ -14,6 +14,7 @@ mod engines;
 mod image;
 mod leftovers;
 mod limits;
+mod offered;
 mod walls;
 mod world;
 
@@ -44,6 +45,9 @@ macro_rules! on_both {
 on_both![
     ends::exit_codes_and_signals_are_told_apart,
     ends::both_streams_come_whole_and_apart,
+    ends::one_that_prints_fast_is_held_back,
+    offered::the_doctor_tries_a_container,
+    offered::an_image_that_cannot_be_had_is_named,
     limits::each_limit_holds_and_is_named,
     limits::what_was_used_is_known_after_the_end,
     limits::a_limit_that_cannot_be_had_is_refused,

@@ -16,7 +16,7 @@ pub async fn the_payload_is_nobody_alone_on_an_empty_machine(engine: &Engine) {
     let world = World::new(engine).await;
     let ran = world
         .sh("[ $(id -u) -ge 200000 ] && [ $(id -u) = $(id -g) ] && [ \"$(id -G)\" = $(id -g) ] && pwd && \
-             cat /proc/sys/kernel/hostname && grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status && ls /proc/self/fd && \
+             cat /proc/sys/kernel/hostname && grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status && ls /proc/self/fd && \
              env | sed 's/=.*//'; echo /proc/[0-9]*")
         .await;
     let lines: Vec<_> = ran.stdout.lines().collect();
@@ -24,25 +24,52 @@ pub async fn the_payload_is_nobody_alone_on_an_empty_machine(engine: &Engine) {
     for line in &lines[2..7] {
         assert!(line.ends_with("\t0000000000000000"), "{line}");
     }
-    assert_eq!(&lines[7..9], ["NoNewPrivs:\t1", "Seccomp:\t2"], "{}", ran.stdout);
+    // The engine's filter, then our two.
+    let filters = ["NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t3"];
+    assert_eq!(&lines[7..10], filters, "{}", ran.stdout);
     // Three streams, and the listing's own directory.
-    assert_eq!(&lines[9..13], ["0", "1", "2", "3"], "{}", ran.stdout);
-    assert_eq!(&lines[13..16], ["HOME", "PATH", "PWD"], "{}", ran.stdout);
+    assert_eq!(&lines[10..14], ["0", "1", "2", "3"], "{}", ran.stdout);
+    assert_eq!(&lines[14..17], ["HOME", "PATH", "PWD"], "{}", ran.stdout);
     // The first process and the shell.
-    assert_eq!(lines[16].split(' ').count(), 2, "{}", ran.stdout);
+    assert_eq!(lines[17].split(' ').count(), 2, "{}", ran.stdout);
 }
 
 pub async fn the_machine_and_the_agent_are_out_of_reach(engine: &Engine) {
     let world = World::new(engine).await;
     std::fs::write(world.state.path().join("secret"), "of the machine").unwrap();
-    for path in [world.state.path().to_str().unwrap(), "/etc/shadow", "/root/.cargo", "/work", "/run/docker.sock", "/dev/vda"] {
-        holds(&world, &format!("cat {path} 2>/dev/null && echo BROKEN; ls {path}/* 2>/dev/null && echo BROKEN; true")).await;
+    for path in [
+        world.state.path().to_str().unwrap(),
+        "/etc/shadow",
+        "/root/.cargo",
+        "/work",
+        "/run/docker.sock",
+        "/dev/vda",
+    ] {
+        holds(
+            &world,
+            &format!("cat {path} 2>/dev/null && echo BROKEN; ls {path}/* 2>/dev/null && echo BROKEN; true"),
+        )
+        .await;
     }
-    for path in ["/", "/usr", "/usr/bin", "/etc", "/run/patchbay", "/run/patchbay/bin", "/run/secrets", "/proc/sys/kernel"] {
+    for path in [
+        "/",
+        "/usr",
+        "/usr/bin",
+        "/etc",
+        "/run/patchbay",
+        "/run/patchbay/bin",
+        "/run/secrets",
+        "/proc/sys/kernel",
+    ] {
         holds(&world, &format!("touch {path}/x 2>/dev/null && echo BROKEN; true")).await;
     }
-    holds(&world, "cat /proc/1/environ 2>/dev/null && echo BROKEN; ls /proc/1/fd/ 2>/dev/null && echo BROKEN; true").await;
-    holds(&world, "kill -9 1; kill -STOP 1; echo x > /run/patchbay/bin/patchbay-agent && echo BROKEN; true").await;
+    holds(
+        &world,
+        "cat /proc/1/environ 2>/dev/null && echo BROKEN; ls /proc/1/fd/ 2>/dev/null && echo BROKEN; true",
+    )
+    .await;
+    holds(&world, "kill -9 1; kill -STOP 1; echo x > /run/patchbay/bin/patchbay-agent && echo BROKEN; true")
+        .await;
     for node in ["b 8 0", "c 1 1"] {
         holds(&world, &format!("mknod /tmp/node {node} 2>/dev/null && echo BROKEN; true")).await;
     }
@@ -50,12 +77,12 @@ pub async fn the_machine_and_the_agent_are_out_of_reach(engine: &Engine) {
     // No network: the loopback is its own.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    holds(&world, &format!("bash -c 'echo > /dev/tcp/127.0.0.1/{port}' 2>/dev/null && echo BROKEN; true")).await;
+    holds(&world, &format!("bash -c 'echo > /dev/tcp/127.0.0.1/{port}' 2>/dev/null && echo BROKEN; true"))
+        .await;
     holds(&world, "bash -c 'echo > /dev/tcp/1.1.1.1/80' 2>/dev/null && echo BROKEN; true").await;
     assert!(!exists(&world.tree("x")));
 }
 
-/// The engine's own seccomp profile binds the container's first process as well.
 pub async fn the_socket_takes_one_connection_and_is_gone(engine: &Engine) {
     let world = World::new(engine).await;
     let sandbox = world.prepare(world.spec("true")).await.unwrap();

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::ListContainersOptions;
 use container_agent::sandbox::oci::Oci;
-use container_agent::sandbox::{
-    Collected, Egress, Exit, Mounts, Provider, Sandbox, SandboxError, SandboxSpec, Usage,
-};
+use container_agent::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxError, SandboxSpec, Usage};
 use shared_contracts::executions::Limits;
 use tempfile::TempDir;
 
@@ -31,7 +29,6 @@ pub struct Ran {
     pub stdout: String,
     pub stderr: String,
     pub usage: Usage,
-    pub collected: Collected,
 }
 
 impl World {
@@ -71,7 +68,7 @@ impl World {
     /// To its end; nothing of it is left.
     pub async fn run(&self, spec: SandboxSpec) -> Ran {
         let mut sandbox = self.prepare(spec).await.unwrap();
-        let ran = tokio::time::timeout(TIME_LIMIT, finish(sandbox.as_mut())).await.expect("in time");
+        let ran = tokio::time::timeout(TIME_LIMIT, finish(sandbox.as_mut())).await.unwrap();
         sandbox.remove().await;
         ran
     }
@@ -111,7 +108,7 @@ pub async fn finish(sandbox: &mut dyn Sandbox) -> Ran {
         None => String::new(),
     };
     let usage = sandbox.control().usage().await;
-    Ran { exit, stdout, stderr, usage, collected: sandbox.collect().await.unwrap() }
+    Ran { exit, stdout, stderr, usage }
 }
 
 /// A terminal ends with an error once nobody holds its other side.

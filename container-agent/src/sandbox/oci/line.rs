@@ -90,7 +90,8 @@ async fn ended(container: &Container) -> SandboxError {
             Ok(false) => {
                 return SandboxError::Setup(
                     "its first process ended before it said a word: the image lacks the C library that this program \
-                     needs; use a statically linked one (`cargo native -p container-agent`)"
+                     needs (use a statically linked one: `cargo native -p container-agent`), or SELinux keeps it from its \
+                     socket"
                         .into(),
                 );
             }
