@@ -4,6 +4,7 @@
 //! Cargo.lock. When all is there, nothing is started that takes time.
 
 mod debian;
+mod engines;
 mod helpers;
 mod npm;
 mod toolchain;
@@ -47,6 +48,7 @@ pub fn everything(extent: Extent) -> Result<()> {
     if extent == Extent::Everything {
         CARGO_DENY.ensure()?;
         ensure_cpp()?;
+        engines::ensure()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
     Ok(())
