@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use container_agent::sandbox::{Exit, Signal};
+use container_agent::sandbox::{Exit, Sandbox, Signal};
 
 use crate::engines::Engine;
 use crate::world::{World, finish, read};
@@ -15,6 +15,10 @@ fn first_line(stdout: &mut std::fs::File) -> String {
         line.push(byte[0]);
     }
     String::from_utf8(line).unwrap()
+}
+
+async fn end_of(sandbox: &mut dyn Sandbox) -> Exit {
+    tokio::time::timeout(Duration::from_secs(20), sandbox.wait()).await.unwrap().unwrap()
 }
 
 pub async fn terminate_lets_it_clean_up_and_kill_does_not(engine: &Engine) {
@@ -29,7 +33,7 @@ pub async fn terminate_lets_it_clean_up_and_kill_does_not(engine: &Engine) {
         let mut stdout = std::fs::File::from(output.stdout);
         assert_eq!(first_line(&mut stdout), "ready");
         sandbox.control().signal(signal).await.unwrap();
-        assert_eq!(sandbox.wait().await.unwrap(), exit);
+        assert_eq!(end_of(sandbox.as_mut()).await, exit);
         assert_eq!(read(stdout.into()).await.unwrap(), last);
         sandbox.remove().await;
     }
@@ -54,7 +58,14 @@ pub async fn frozen_it_uses_nothing_and_can_be_killed(engine: &Engine) {
     }
     control.freeze().await.unwrap();
     control.signal(Signal::Kill).await.unwrap();
-    assert_eq!(sandbox.wait().await.unwrap(), Exit::Signal(9));
+    assert_eq!(end_of(sandbox.as_mut()).await, Exit::Signal(9));
+    sandbox.remove().await;
+    // Standing still, it hears that it is to end as well.
+    let mut sandbox = world.prepare(world.spec("exec sleep 600")).await.unwrap();
+    let _output = sandbox.start().await.unwrap().output;
+    sandbox.control().freeze().await.unwrap();
+    sandbox.control().signal(Signal::Terminate).await.unwrap();
+    assert_eq!(end_of(sandbox.as_mut()).await, Exit::Signal(15));
     sandbox.remove().await;
     world.assert_clean(engine).await;
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bollard::query_parameters::CreateImageOptions;
+use bollard::query_parameters::{CreateImageOptions, ListContainersOptions, RemoveContainerOptions};
 use bollard::{API_DEFAULT_VERSION, Docker, body_full};
 use container_agent::sandbox::oci::{EngineSetting, Oci, Settings};
 use futures_util::TryStreamExt;
@@ -132,6 +132,15 @@ impl Engine {
         import.try_collect::<Vec<_>>().await.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
     }
 
+    async fn clear(&self) {
+        let client = self.client().await;
+        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        for container in client.list_containers(Some(all)).await.unwrap_or_default() {
+            let options = RemoveContainerOptions { force: true, v: true, link: false };
+            let _ = client.remove_container(&container.id.unwrap_or_default(), Some(options)).await;
+        }
+    }
+
     pub fn settings(&self, instance: &str) -> Settings {
         Settings {
             engine: EngineSetting::Socket(self.socket.clone()),
@@ -149,9 +158,17 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // Where a test failed there may be containers, which would outlive their engine. A thread, because this one may be in
+        // a runtime.
+        std::thread::scope(|scope| scope.spawn(|| self.block_on(self.clear())).join().is_ok());
         let pid = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.process.wait();
+        // Podman tidies up after a container in a process of its own, which would write into what is removed here.
+        let deadline = Instant::now() + START;
+        while named_in_a_process(self.directory.path()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         unmount_below(self.directory.path());
         // Below these are only groups of containers, and those are gone.
         let mut groups = groups_named(&group_of(self.directory.path()));
@@ -165,6 +182,15 @@ impl Drop for Engine {
             let _ = group.parent().filter(|parent| parent.ends_with("patchbay")).map(fs::remove_dir);
         }
     }
+}
+
+fn named_in_a_process(directory: &Path) -> bool {
+    let directory = directory.to_str().unwrap();
+    let own = std::process::id().to_string();
+    fs::read_dir("/proc").unwrap().flatten().filter(|entry| entry.file_name() != own.as_str()).any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(directory)
+    })
 }
 
 /// Engines leave their folders bound to themselves.

@@ -68,9 +68,11 @@ impl World {
     /// To its end; nothing of it is left.
     pub async fn run(&self, spec: SandboxSpec) -> Ran {
         let mut sandbox = self.prepare(spec).await.unwrap();
+        let control = sandbox.control();
         let ran = tokio::time::timeout(TIME_LIMIT, finish(sandbox.as_mut())).await.unwrap();
         sandbox.remove().await;
-        ran
+        // As it was at its end.
+        Ran { usage: control.usage().await, ..ran }
     }
 
     pub async fn sh(&self, script: &str) -> Ran {

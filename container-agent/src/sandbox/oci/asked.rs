@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum,
+    ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
     HostConfigLogConfig, ResourcesUlimits,
 };
 use rustix::process::{Resource, getrlimit};
@@ -74,6 +74,8 @@ pub fn body(spec: &SandboxSpec, parts: &Parts<'_>) -> ContainerCreateBody {
         // The payload's own comes through the socket: `inspect` shows what stands here to everyone.
         env: Some(Vec::new()),
         working_dir: Some("/workspace".into()),
+        // An image's own would be run beside the payload, past our filters.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
         labels: Some(labels(parts.instance, spec.owner)),
         host_config: Some(host),
         ..ContainerCreateBody::default()
@@ -155,9 +157,13 @@ pub fn differences(asked: &ContainerCreateBody, made: &ContainerInspectResponse)
     same("devices", "0".into(), has.devices.as_deref().unwrap_or_default().len().to_string());
     let user = made.config.as_ref().and_then(|config| config.user.clone());
     same("the user", text(&asked.user), text(&user));
-    // One may have put files of the machine into all its containers.
+    // An engine may be set to show files of the machine to all its containers; an image's volumes have no size.
     let places = |mounts: Option<&Vec<bollard::models::MountPoint>>| mounts.map_or(0, Vec::len).to_string();
-    same("mounts", wanted.binds.as_ref().map_or(0, Vec::len).to_string(), places(made.mounts.as_ref()));
+    same(
+        "mounts (VOLUMEs of the image count)",
+        wanted.binds.as_ref().map_or(0, Vec::len).to_string(),
+        places(made.mounts.as_ref()),
+    );
     differences
 }
 
@@ -220,7 +226,7 @@ mod tests {
         change(|host| host.cap_add = Some(vec!["SYS_ADMIN".into()]), "capabilities is 1");
         let mut made = as_asked(&asked);
         made.mounts.as_mut().unwrap().push(Default::default());
-        assert!(differences(&asked, &made).join("").contains("mounts is 7 instead of 6"));
+        assert!(differences(&asked, &made).join("").contains("is 7 instead of 6"));
         made = as_asked(&asked);
         made.config.as_mut().unwrap().user = Some("root".into());
         assert!(differences(&asked, &made).join("").contains("the user is root"));

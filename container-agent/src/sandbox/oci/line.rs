@@ -61,7 +61,12 @@ impl Line {
         let peer = rustix::net::sockopt::socket_peercred(&accepted)
             .map_err(|error| SandboxError::Setup(format!("who connected: {error}")))?;
         if peer.uid.as_raw() != self.user {
-            return Err(SandboxError::Setup("another user connected to the container's socket".into()));
+            return Err(SandboxError::Setup(format!(
+                "user {} connected to the container's socket instead of {}: an engine that maps users (userns-remap) cannot \
+                 be used",
+                peer.uid.as_raw(),
+                self.user
+            )));
         }
         let socket = watch(accepted).map_err(SandboxError::io("hear the container's first process"))?;
         Ok(Connected { socket, process: peer.pid })
