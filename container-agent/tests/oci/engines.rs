@@ -177,8 +177,9 @@ impl Drop for Engine {
                 .extend(groups_named(PODMANS_GROUP).into_iter().filter(|group| !self.groups.contains(group)));
         }
         for group in groups {
+            // The kernel refuses it while it is used. Podman's watchers had one of their own.
+            let _ = fs::remove_dir(group.join("conmon"));
             let _ = fs::remove_dir(&group);
-            // The kernel refuses it while it is used.
             let _ = group.parent().filter(|parent| parent.ends_with("patchbay")).map(fs::remove_dir);
         }
     }

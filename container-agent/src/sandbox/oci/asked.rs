@@ -183,7 +183,7 @@ mod tests {
             directory: "/state/one".into(),
             mounts: Mounts { workspace: "/tree".into(), image: None, files: Vec::new() },
             command: vec!["true".into()],
-            environment: BTreeMap::from([("TOKEN".into(), "secret".into())]),
+            environment: BTreeMap::from([("TOKEN".into(), "hunter2".into())]),
             limits: Limits::default(),
             egress: Egress::Nothing,
             terminal: None,
@@ -234,6 +234,6 @@ mod tests {
 
     #[test]
     fn the_environment_is_not_for_everyone_who_may_inspect() {
-        assert!(!serde_json::to_string(&asked()).unwrap().contains("secret"));
+        assert!(!serde_json::to_string(&asked()).unwrap().contains("hunter2"));
     }
 }
