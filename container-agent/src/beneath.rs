@@ -93,7 +93,11 @@ pub fn read_link(root: &OwnedFd, path: &Path) -> io::Result<Vec<u8>> {
 /// Whether overlayfs marked this directory of an upper layer: opaque, or moved here from elsewhere.
 pub fn hides_lower(upper: &OwnedFd, path: &Path) -> io::Result<bool> {
     let directory = open(upper, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for name in ["trusted.overlay.opaque", "trusted.overlay.redirect"] {
+    // A user's overlay has them among the user's own attributes. A payload that writes such ones itself only has more
+    // compared than need be.
+    for name in
+        ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque", "user.overlay.redirect"]
+    {
         let mut value = [0_u8; 4096];
         match rustix::fs::fgetxattr(directory.as_fd(), name, &mut value) {
             Ok(_) => return Ok(true),
@@ -112,6 +116,15 @@ pub fn is_whiteout(root: &OwnedFd, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_a_users_overlay_made_opaque_hides_what_is_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let root: OwnedFd = File::open(directory.path()).unwrap().into();
+        assert!(!hides_lower(&root, Path::new("")).unwrap());
+        rustix::fs::fsetxattr(&root, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+        assert!(hides_lower(&root, Path::new("")).unwrap());
+    }
 
     #[test]
     fn links_are_never_followed_and_fifos_never_block() {

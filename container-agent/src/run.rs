@@ -27,6 +27,7 @@ use crate::lease::{Leases, Stopping};
 use crate::offer::{self, Offer};
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::cgroup::Hierarchies;
+use crate::sandbox::oci;
 use crate::sandbox::sweep::{self, StateLock};
 use crate::stop::{Ending, Ends};
 use crate::workspace::Workspaces;
@@ -173,6 +174,17 @@ async fn give_up(agent: Arc<Agent>) {
         for held in agent.leases.all() {
             held.tell(Stopping::Gone("its container agent was stopped".into()));
         }
+    }
+}
+
+/// The engine's back end, as the settings want it.
+pub fn engine(settings: &Settings, instance: String) -> oci::Settings {
+    oci::Settings {
+        engine: settings.engine.clone(),
+        image: settings.engine_image.clone(),
+        instance,
+        disk_in_memory: settings.workspace_disk == WorkspaceDisk::Memory,
+        program: "/proc/self/exe".into(),
     }
 }
 

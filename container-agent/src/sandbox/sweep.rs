@@ -8,6 +8,7 @@ use rustix::fs::FlockOperation;
 use shared_contracts::hash::Sha256;
 
 use super::namespaces::cgroup::Hierarchies;
+use super::oci;
 
 /// Held as long as the agent lives; the kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
@@ -102,6 +103,7 @@ fn sweep_dead(parent: &Path) {
         let path = entry.path();
         if let Ok(lock) = StateLock::take(&path) {
             Hierarchies::detect().sweep(&instance_of(&path));
+            oci::mounts::unmount_below(&path);
             let _ = fs::remove_dir_all(&path);
             drop(lock);
         }

@@ -4,6 +4,7 @@
 //! Cargo.lock. When all is there, nothing is started that takes time.
 
 mod debian;
+mod engines;
 mod helpers;
 mod npm;
 mod toolchain;
@@ -49,6 +50,7 @@ pub fn everything(extent: Extent) -> Result<()> {
         CARGO_DENY.ensure()?;
         ensure_cpp()?;
         ensure_registry()?;
+        engines::ensure()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
     Ok(())
