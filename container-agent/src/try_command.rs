@@ -117,7 +117,9 @@ async fn execute(
         SandboxProvider::Namespaces => {
             let image = match named {
                 // What is unpacked stays for the next one.
-                Some(image) => offer::open_images(settings, &settings.state_dir)?.get(&image.parse()?).await?,
+                Some(image) => {
+                    offer::open_images(settings, &settings.state_dir)?.get(&image.parse()?).await?
+                }
                 None => Image::host(),
             };
             let root = image.root.clone();
@@ -136,11 +138,7 @@ async fn execute(
             name: "try".into(),
             owner: None,
             directory: state.join("execution"),
-            mounts: Mounts {
-                workspace: lower,
-                image: mounted,
-                files: secrets::files(&secrets).collect(),
-            },
+            mounts: Mounts { workspace: lower, image: mounted, files: secrets::files(&secrets).collect() },
             command: arguments.command.clone(),
             environment: offer::complete(&image, environment),
             limits,

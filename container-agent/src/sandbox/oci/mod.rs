@@ -44,6 +44,7 @@ use self::handle::Container;
 use self::line::Line;
 use self::mounts::{INSIDE, Mounts};
 use self::running::Running;
+pub use self::sweep::IsHeld;
 use super::namespaces::message::{Blueprint, Work};
 use super::namespaces::{cgroup::Entry, outer_id};
 use super::{Provider, Sandbox, SandboxError, SandboxSpec};
