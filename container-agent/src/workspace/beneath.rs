@@ -90,10 +90,11 @@ pub fn read_link(root: &OwnedFd, path: &Path) -> io::Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(&link, "", Vec::new())?.into_bytes())
 }
 
-/// Whether overlayfs marked this directory of an upper layer: opaque, or moved here from elsewhere.
+/// Whether overlayfs marked this directory of an upper layer: opaque, or moved here from elsewhere. A user's overlay has
+/// its marks among the user's attributes. Where a payload can make such a mark itself, it only makes more be compared.
 pub fn hides_lower(upper: &OwnedFd, path: &Path) -> io::Result<bool> {
     let directory = open(upper, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for name in ["trusted.overlay.opaque", "trusted.overlay.redirect"] {
+    for name in ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque"] {
         let mut value = [0_u8; 4096];
         match rustix::fs::fgetxattr(directory.as_fd(), name, &mut value) {
             Ok(_) => return Ok(true),
