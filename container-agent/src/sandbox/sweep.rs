@@ -2,6 +2,7 @@
 //! need no sweeping, because they end with the helper; control groups and directories do.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -85,7 +86,7 @@ impl Scratch {
     /// Nothing may run in it any more.
     pub fn remove(self) {
         sweep_cgroups(&self.instance);
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove_tree(&self.path);
         if let Some(parent) = self.path.parent() {
             let _ = fs::remove_dir(parent);
         }
@@ -95,6 +96,28 @@ impl Scratch {
     }
 }
 
+/// Removes a directory that a sandbox wrote to. In it may be directories that even their owner cannot enter: overlayfs
+/// makes one, a payload any number. Nothing may run in it any more.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+fn open_up(directory: &Path) -> std::io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what dead short runs left.
 fn sweep_dead(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
@@ -102,8 +125,30 @@ fn sweep_dead(parent: &Path) {
         let path = entry.path();
         if let Ok(lock) = StateLock::take(&path) {
             Hierarchies::detect().sweep(&instance_of(&path));
-            let _ = fs::remove_dir_all(&path);
+            let _ = remove_tree(&path);
             drop(lock);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_directories_are_opened_and_links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, outside) = (directory.path().join("tree"), directory.path().join("outside"));
+        fs::create_dir_all(tree.join("closed/deeper")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("closed/link")).unwrap();
+        for path in [&tree.join("closed/deeper"), &tree.join("closed"), &outside] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        }
+        open_up(&tree).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&tree.join("closed/deeper")), mode(&outside)), (0o700, 0));
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && outside.exists());
     }
 }
