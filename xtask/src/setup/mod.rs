@@ -4,6 +4,7 @@
 //! Cargo.lock. When all is there, nothing is started that takes time.
 
 mod debian;
+mod guest;
 mod helpers;
 mod npm;
 mod toolchain;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub use guest::{GuestFiles, guest};
 pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
 pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
 
