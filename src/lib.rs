@@ -7,6 +7,7 @@ mod accounts;
 mod artifacts;
 mod bindings;
 mod container_agents;
+mod containers;
 mod deletions;
 mod dispatch;
 mod entry;
@@ -15,6 +16,8 @@ mod hub;
 mod patches;
 mod platform;
 mod projects;
+mod sandboxes;
+mod secrets;
 mod tasks;
 mod workspaces;
 

@@ -8,4 +8,6 @@ mod executions;
 mod migrations;
 mod patches;
 mod records;
+mod sandboxes;
+mod secrets;
 mod statements;

@@ -120,7 +120,7 @@ impl Plane {
                 Err(error) => (Some(None), ApiError::Transport(without_url(error))),
             };
             let Some(after) = advice else { return Err(failure) };
-            let wait = after.unwrap_or_else(|| backoff.next()).min(RETRY_AFTER_MAX);
+            let wait = after.unwrap_or_else(|| backoff.delay()).min(RETRY_AFTER_MAX);
             tracing::info!(execution = %held.lease.execution_id, error = %failure, wait_ms = wait.as_millis(), "trying again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -14,7 +14,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    pub fn next(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let longest = self.ceiling();
         self.tries = self.tries.saturating_add(1);
         longest.mul_f64(clock::random_fraction())
@@ -39,7 +39,7 @@ mod tests {
         let ceilings: Vec<_> = (0..8)
             .map(|_| {
                 let ceiling = backoff.ceiling();
-                assert!(backoff.next() <= ceiling);
+                assert!(backoff.delay() <= ceiling);
                 ceiling.as_millis()
             })
             .collect();

@@ -10,11 +10,14 @@ use shared_contracts::limits::{
     CONTAINER_AGENT_CAPACITY_MAX, CPU_CORES_MAX, CPU_CORES_MIN, MEMORY_MB_MAX, MEMORY_MB_MIN, NAME_CHARS_MAX,
 };
 
+use crate::images::{Credentials, ImageReference, RegistrySettings};
+use crate::offer::HOST;
 use crate::sandbox::Toolchain;
 use crate::{machine, tools};
 
 const CAPACITY_DEFAULT: u32 = 2;
 const CACHE_MB_DEFAULT: u64 = 10_240;
+const IMAGE_STORE_MB_DEFAULT: u64 = 40_960;
 const FILE_DEFAULT: &str = "/etc/patchbay/agent.toml";
 /// Where programs are looked for inside a sandbox, before `path_prefix`.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -80,6 +83,13 @@ pub struct Flags {
     /// Directory that every sandbox may read, at the same path; repeat for more (`:ro` at the end is understood)
     #[arg(long = "toolchain", env = "PATCHBAY_TOOLCHAINS", value_name = "DIR", value_delimiter = ',')]
     pub toolchains: Vec<String>,
+    /// Image that executions may name: `host`, `dir:/path`, `tar:/path`, a registry's by digest, `registry.example.com/*`,
+    /// or `*` for any by digest; repeat for more, the first is the default. Only `host` unless given
+    #[arg(long = "image", env = "PATCHBAY_IMAGES", value_name = "IMAGE", value_delimiter = ',')]
+    pub images: Vec<String>,
+    /// Size that unpacked images may have together
+    #[arg(long, env = "PATCHBAY_IMAGE_STORE_MB")]
+    pub image_store_mb: Option<u64>,
     /// Sandboxes kept ready, so that an execution starts sooner; each takes a few megabytes. None unless given
     #[arg(long, env = "PATCHBAY_WARM_SLOTS")]
     pub warm_slots: Option<u32>,
@@ -113,12 +123,26 @@ struct SettingsFile {
     cache_mb: Option<u64>,
     toolchains: Vec<String>,
     path_prefix: Option<String>,
+    images: Vec<String>,
+    image_store_mb: Option<u64>,
+    /// By the registry's host, as images name it.
+    registries: BTreeMap<String, RegistryFile>,
     /// Sandboxes kept ready.
     warm_slots: Option<u32>,
     /// Addresses on this machine's own networks that a project may list for egress, such as a registry of the company's.
     egress_vouched: Vec<String>,
     /// Variables of every sandbox; an execution's own win.
     environment: BTreeMap<String, String>,
+}
+
+/// How one registry is asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RegistryFile {
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    /// Over plain HTTP.
+    insecure: bool,
 }
 
 /// What every command needs.
@@ -130,6 +154,10 @@ pub struct Settings {
     pub cache_mb: u64,
     pub toolchains: Vec<Toolchain>,
     pub search_path: String,
+    /// Which images executions may name, as `OfferedSandbox::images` has them.
+    pub images: Vec<String>,
+    pub image_store_mb: u64,
+    pub registries: RegistrySettings,
     /// How many sandboxes wait.
     pub warm_slots: u32,
     /// Addresses that the proxy dials although they are private.
@@ -205,6 +233,9 @@ impl Settings {
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
             search_path: search_path(prefix.as_deref()),
+            images: images_of(if flags.images.is_empty() { file.images } else { flags.images.clone() })?,
+            image_store_mb: flags.image_store_mb.or(file.image_store_mb).unwrap_or(IMAGE_STORE_MB_DEFAULT),
+            registries: registries_of(file.registries)?,
             warm_slots,
             egress_vouched: vouched.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
             environment: file.environment,
@@ -279,6 +310,42 @@ fn read_token(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// At least the machine's own programs.
+fn images_of(images: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    for image in &images {
+        let is_pattern = image == "*" || image.ends_with("/*");
+        if let (false, Err(error)) = (is_pattern, image.parse::<ImageReference>()) {
+            return Err(ConfigError::Invalid {
+                name: "image",
+                value: image.clone(),
+                rule: error.to_string(),
+            });
+        }
+    }
+    Ok(if images.is_empty() { vec![HOST.to_owned()] } else { images })
+}
+
+fn registries_of(files: BTreeMap<String, RegistryFile>) -> Result<RegistrySettings, ConfigError> {
+    let mut settings = RegistrySettings::default();
+    for (host, RegistryFile { user, password_file, insecure }) in files {
+        match (user, password_file) {
+            (Some(user), Some(path)) => {
+                let password = read_token(&path)?;
+                settings.credentials.insert(host.clone(), Credentials { user, password });
+            }
+            (None, None) => {}
+            _ => {
+                let rule = "it needs both `user` and `password_file`, or neither".into();
+                return Err(ConfigError::Invalid { name: "registries", value: host, rule });
+            }
+        }
+        if insecure {
+            settings.insecure.insert(host);
+        }
+    }
+    Ok(settings)
 }
 
 fn address(text: &str) -> Result<SocketAddr, ConfigError> {

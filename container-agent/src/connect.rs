@@ -94,7 +94,7 @@ pub async fn run(agent: Arc<Agent>, mut sayings: Sayings) -> Result<(), ConnectE
                 if agent.ends.now() != Ending::No && agent.leases.count() == 0 {
                     return Ok(());
                 }
-                let wait = backoff.next();
+                let wait = backoff.delay();
                 tracing::warn!(%why, wait_ms = wait.as_millis(), "not connected; dialling again");
                 let mut ends = agent.ends.watch();
                 tokio::select! {

@@ -5,6 +5,7 @@
 
 mod api;
 mod backoff;
+mod beneath;
 mod clock;
 mod config;
 mod connect;
@@ -13,6 +14,7 @@ mod doctor;
 pub mod egress;
 mod environment;
 mod execution;
+pub mod images;
 mod lease;
 mod machine;
 mod offer;

@@ -1,7 +1,7 @@
 //! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use shared_contracts::sandboxes::{
@@ -9,10 +9,11 @@ use shared_contracts::sandboxes::{
 };
 
 use crate::config::Settings;
+use crate::images::{Fault, Image, ImageLimits, Images, ReferenceError};
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
-use crate::{doctor, run};
+use crate::{doctor, run, tools};
 
 /// The image that is this machine's own programs.
 pub const HOST: &str = "host";
@@ -20,6 +21,7 @@ pub const HOST: &str = "host";
 /// Every kind of sandbox that was looked for here.
 pub struct Offer {
     namespaces: Namespaces,
+    images: Images,
     pub sandboxes: Vec<OfferedSandbox>,
 }
 
@@ -29,15 +31,26 @@ pub struct Chosen<'a> {
     pub kind: SandboxProvider,
     /// Its name.
     pub image: String,
-    /// The system in the sandbox; none is this machine's own.
-    pub root: Option<PathBuf>,
+    /// Stays on this machine as long as this does.
+    pub unpacked: Image,
 }
 
-impl Chosen<'_> {
-    /// What the image wants in its environment, where nobody said otherwise.
-    pub fn complete(&self, environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        environment
+/// What the image wants in its environment, where nobody said otherwise. Its programs come after Patchbay's own.
+pub fn complete(image: &Image, mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (name, value) in &image.environment {
+        match name.as_str() {
+            "PATH" => drop(environment.insert(name.clone(), format!("{}:{value}", tools::PROGRAMS))),
+            _ => drop(environment.entry(name.clone()).or_insert_with(|| value.clone())),
+        }
     }
+    environment
+}
+
+/// The store of unpacked images below a state directory, whose lock is held.
+pub fn open_images(settings: &Settings, state: &Path) -> Result<Images, Fault> {
+    let store_bytes_max = settings.image_store_mb.saturating_mul(1024 * 1024);
+    let limits = ImageLimits { store_bytes_max, ..ImageLimits::default() };
+    Images::open(&state.join("images"), limits, settings.registries.clone())
 }
 
 impl Offer {
@@ -46,14 +59,15 @@ impl Offer {
         settings: &Settings,
         instance: String,
         sandboxes: Vec<OfferedSandbox>,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let images = open_images(settings, &settings.state_dir)?;
         let mut namespaces = run::provider(settings, instance);
         if settings.warm_slots > 0 {
             let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
             tokio::spawn(Arc::clone(&warm).keep(namespaces.clone()));
             namespaces.warm = Some(warm);
         }
-        Ok(Self { namespaces, sandboxes })
+        Ok(Self { namespaces, images, sandboxes })
     }
 
     /// What waits goes. Call it when nothing runs any more.
@@ -72,8 +86,10 @@ impl Offer {
     pub async fn choose(&self, need: &SandboxNeed) -> Result<Chosen<'_>, String> {
         let Some(sandbox) = fitting(&self.sandboxes, need) else { return Err(self.refusal(need)) };
         let image = need.image.clone().or_else(|| sandbox.images.first().cloned());
-        let image = image.unwrap_or_else(|| HOST.to_owned());
-        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, root: None })
+        let image = image.filter(|image| !image.ends_with('*')).unwrap_or_else(|| HOST.to_owned());
+        let reference = image.parse().map_err(|error: ReferenceError| error.to_string())?;
+        let unpacked = self.images.get(&reference).await.map_err(|error| error.to_string())?;
+        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, unpacked })
     }
 
     fn refusal(&self, need: &SandboxNeed) -> String {
@@ -108,7 +124,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_was_wanted_and_what_is_here() {
-        let settings = Settings::load(&crate::config::Flags::default()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let flags = crate::config::Flags { state_dir: Some(directory.path().into()), ..Default::default() };
+        let settings = Settings::load(&flags).unwrap();
         let strong =
             offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
         let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).unwrap();

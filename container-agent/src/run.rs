@@ -81,7 +81,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let plane_settings = settings.plane()?;
     let (tier, findings) = doctor::examine(&settings).await;
     let reason = doctor::reason(tier, &findings);
-    let images = vec![offer::HOST.to_owned()];
+    let images = settings.images.clone();
     let sandboxes = vec![offer::offered(SandboxProvider::Namespaces, tier, findings, images)];
     if tier == SandboxTier::None {
         return Err(format!(

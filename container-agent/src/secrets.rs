@@ -5,7 +5,7 @@
 //!     └─────▶ redactor ──▶ output, events, errors: replaced      patches, artifacts: found, reported, not changed
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redaction::Redactor;
 use shared_contracts::dispatch::LeasedExecution;
@@ -57,6 +57,49 @@ pub fn report(spool: &Spool, place: SecretPlace, path: &str, found: &[(String, u
     }
 }
 
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Looks through a content as it is read. Without secrets it does nothing.
+pub struct Search<'r> {
+    redactor: Option<&'r Redactor>,
+    window: Vec<u8>,
+    /// Where the window begins.
+    at: u64,
+    found: BTreeSet<(u64, String)>,
+}
+
+impl<'r> Search<'r> {
+    pub fn new(redactor: Option<&'r Redactor>) -> Self {
+        Self { redactor, window: Vec::new(), at: 0, found: BTreeSet::new() }
+    }
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.redactor.is_none() {
+            return;
+        }
+        self.window.extend_from_slice(bytes);
+        if self.window.len() >= WINDOW_BYTES {
+            self.look();
+            // Looked through again with what follows: a secret may lie across.
+            let done = self.window.len() - redaction::HELD_BYTES_MAX;
+            self.window.drain(..done);
+            self.at += done as u64;
+        }
+    }
+
+    fn look(&mut self) {
+        let Some(redactor) = self.redactor else { return };
+        self.found
+            .extend(find(redactor, &self.window).into_iter().map(|(name, offset)| (self.at + offset, name)));
+    }
+
+    /// Name and offset of each.
+    pub fn finish(mut self) -> Vec<(String, u64)> {
+        self.look();
+        self.found.into_iter().map(|(offset, name)| (name, offset)).collect()
+    }
+}
+
 /// Looks through a whole content.
 pub fn find(redactor: &Redactor, bytes: &[u8]) -> Vec<(String, u64)> {
     redactor.find(bytes).into_iter().map(|finding| (finding.name, finding.at.start as u64)).collect()
@@ -79,6 +122,18 @@ mod tests {
         assert_eq!(files.len(), 1);
         assert_eq!(files[0].text, "s3cr3t-value");
         assert!(!format!("{secrets:?} {files:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn a_search_finds_what_lies_across_its_windows() {
+        let redactor = Redactor::new([("TOKEN", "hunter2-hunter2")]).unwrap();
+        for at in [0, WINDOW_BYTES - 7, WINDOW_BYTES, 2 * WINDOW_BYTES - redaction::HELD_BYTES_MAX - 3] {
+            let mut text = vec![b'.'; 3 * WINDOW_BYTES];
+            text[at..at + 15].copy_from_slice(b"hunter2-hunter2");
+            let mut search = Search::new(Some(&redactor));
+            text.chunks(100_003).for_each(|chunk| search.feed(chunk));
+            assert_eq!(search.finish(), [("TOKEN".to_owned(), at as u64)]);
+        }
     }
 
     /// The plane refuses what could not be redacted by the very rule of the redaction.

@@ -15,11 +15,12 @@ use shared_contracts::secrets::{LeasedSecret, SecretForm};
 
 use crate::config::{Flags, Settings};
 use crate::egress::Moment;
+use crate::images::Image;
 use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
 use crate::way_out::{self, Told};
 use crate::workspace::changes;
-use crate::{clock, environment, run, secrets};
+use crate::{clock, environment, offer, run, secrets};
 
 #[derive(Debug, Args)]
 pub struct Try {
@@ -103,6 +104,14 @@ async fn execute(
         false => Some(Redactor::new(secrets.iter().map(|secret| (&secret.name, &secret.value)))?),
     };
     let provider = run::provider(settings, instance.to_owned());
+    let image = match settings.images.first().map(String::as_str) {
+        // What is unpacked stays for the next one.
+        Some(image) if image != offer::HOST => {
+            let images = offer::open_images(settings, &settings.state_dir)?;
+            images.get(&image.parse()?).await?
+        }
+        _ => Image::host(),
+    };
     let mut environment = environment::base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), "try".into());
     environment.extend(secrets::environment(&secrets));
@@ -115,9 +124,13 @@ async fn execute(
             name: "try".into(),
             owner: None,
             directory: state.join("execution"),
-            mounts: Mounts { workspace: lower, image: None, files: secrets::files(&secrets).collect() },
+            mounts: Mounts {
+                workspace: lower,
+                image: image.root.clone(),
+                files: secrets::files(&secrets).collect(),
+            },
             command: arguments.command.clone(),
-            environment,
+            environment: offer::complete(&image, environment),
             limits,
             egress,
             terminal: arguments.terminal,

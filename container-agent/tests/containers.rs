@@ -250,3 +250,26 @@ async fn a_sandbox_that_waited_is_like_any_other_and_is_used_once() {
     assert_eq!(agent.exit_code(), 0);
     assert!(!waiting.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_files_come_as_one_archive_where_that_is_asked_for() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent(directory.path());
+    let script = "mkdir -p out/deep; for n in $(seq 1 80); do echo $n > out/deep/$n.txt; done; ln -s /etc/passwd out/link";
+    let mut work = leased(1, 1, &["sh", "-c", script]);
+    work.spec.artifacts = vec!["out/**".into()];
+    work.spec.archive_artifacts = true;
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    let (_, events) = plane.ended(id).await;
+    let told = of_type(&events, "artifact");
+    assert_eq!((told.len(), &told[0]["path"]), (1, &"artifacts.tar.gz".into()), "{events:#?}");
+    let archive = plane.with(|state| state.artifacts[0].1.clone());
+    let file = directory.path().join("a.tar.gz");
+    std::fs::write(&file, archive).unwrap();
+    let listed = std::process::Command::new("tar").arg("-tzf").arg(&file).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed.lines().count(), 80, "{listed}");
+    assert!(listed.contains("out/deep/80.txt"), "{listed}");
+}

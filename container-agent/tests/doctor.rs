@@ -85,6 +85,7 @@ fn what_a_real_sandbox_fails_at_is_said() {
         (read_only_state, "state directory", "--state-dir"),
         (covered, "fresh /proc", "systempaths"),
         (read_only_groups, "control groups", "limits"),
+        ("mkdir $DIR/state; ulimit -n 512", "ulimits", "LimitNOFILE"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let doctor = format!("{breaks}; exec $AGENT doctor --json --state-dir $DIR/state");

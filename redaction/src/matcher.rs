@@ -1,22 +1,20 @@
 //! One automaton over all patterns, which are runs of symbols.
 
-use std::collections::HashMap;
-
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
 use crate::forms::{Pattern, Patterns};
-use crate::lanes::Table;
+use crate::grams::Grams;
 
 pub(crate) struct Matcher {
     automaton: NFA,
     patterns: Vec<Pattern>,
     pub start: StateID,
-    /// How many symbols back the longest beginning of a pattern starts, for every state but the first.
-    depths: HashMap<StateID, usize>,
-    /// The same automaton for reading fast; None if it would be too large.
-    pub table: Option<Table>,
+    /// How many symbols back the longest beginning of a pattern starts, for every state.
+    depths: Vec<u8>,
+    /// Where a pattern may begin.
+    pub grams: Grams,
 }
 
 impl Matcher {
@@ -27,20 +25,18 @@ impl Matcher {
         let mut builder = NFA::builder();
         let automaton = builder.match_kind(MatchKind::Standard).prefilter(false).build(&symbols).ok()?;
         let start = automaton.start_state(Anchored::No).ok()?;
-        let mut depths = HashMap::new();
+        let mut depths = Vec::new();
         for pattern in &symbols {
             let mut state = start;
-            for (before, symbol) in pattern.iter().enumerate() {
+            for (depth, symbol) in (1..).zip(pattern) {
                 state = automaton.next_state(Anchored::No, state, *symbol);
-                depths.insert(state, before + 1);
+                if depths.len() <= state.as_usize() {
+                    depths.resize(state.as_usize() + 1, 0);
+                }
+                depths.get_mut(state.as_usize()).map(|known| *known = depth)?;
             }
         }
-        let mut matcher = Self { automaton, patterns: about, start, depths, table: None };
-        let mut states: Vec<StateID> = matcher.depths.keys().copied().chain([start]).collect();
-        // Where text mostly is, close together.
-        states.sort_unstable_by_key(|state| (matcher.depth(*state), *state));
-        matcher.table = Table::new(&matcher, &symbols, states);
-        Some(matcher)
+        Some(Self { automaton, patterns: about, start, depths, grams: Grams::new(&symbols) })
     }
 
     #[inline]
@@ -53,8 +49,9 @@ impl Matcher {
         self.automaton.is_match(state)
     }
 
+    #[inline]
     pub fn depth(&self, state: StateID) -> usize {
-        self.depths.get(&state).copied().unwrap_or(0)
+        self.depths.get(state.as_usize()).copied().map_or(0, usize::from)
     }
 
     /// The patterns that end at a state that is a match, the longest first.

@@ -1,17 +1,18 @@
 //! Where secrets stand in text that comes in parts.
 //!
-//! Text is read in two views at once, literally and decoded (see [`crate::view`]), both by the same automaton.
-//! Outside of escapes the views are the same: their states meet again a few symbols after an escape. From then on text
-//! is read once for both, in blocks (see [`crate::lanes`]); closely only where a secret stands.
+//! Text is read in two views at once, literally and decoded (see [`crate::view`]), both by the same automaton. Outside
+//! of escapes the views are the same: their states meet again a few symbols after an escape. From then on text is only
+//! looked through (see [`crate::grams`]), up to where a pattern may begin, or an escape.
 
 use std::collections::VecDeque;
 
 use aho_corasick::automaton::StateID;
+use memchr::memchr2;
 
 use crate::forms::{PATTERN_SYMBOLS_MAX, Pattern};
-use crate::lanes::{BLOCK_BYTES_MAX, Block};
+use crate::grams::Looked;
 use crate::matcher::Matcher;
-use crate::view::{Decode, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
+use crate::view::{Decode, Escape, GAP_BYTES_MAX, Kind, Read, TOKEN_BYTES_MAX, is_symbol, kind, read};
 
 /// The longest stretch of text that can be one match: every symbol an escape after the longest gap.
 pub(crate) const MATCH_BYTES_MAX: usize = PATTERN_SYMBOLS_MAX * (TOKEN_BYTES_MAX + GAP_BYTES_MAX);
@@ -41,6 +42,8 @@ pub(crate) struct Scan {
     decoded: StateID,
     /// Up to here the text was read.
     at: usize,
+    /// To here it is read closely.
+    closely_to: usize,
     /// The escapes that a match may still reach back to.
     tokens: VecDeque<Token>,
     pub regions: VecDeque<Region>,
@@ -54,101 +57,92 @@ enum View {
 impl Scan {
     pub fn new(matcher: &Matcher) -> Self {
         let (tokens, regions) = (VecDeque::new(), VecDeque::new());
-        Self { literal: matcher.start, decoded: matcher.start, at: 0, tokens, regions }
+        let (literal, decoded) = (matcher.start, matcher.start);
+        Self { literal, decoded, at: 0, closely_to: 0, tokens, regions }
     }
 
     /// Reads on in `text`, which is what is held and what came since. `ended` says that nothing will follow.
     pub fn read(&mut self, matcher: &Matcher, text: &[u8], ended: bool) {
+        let mut opening = self.at;
         while self.at < text.len() {
-            let rest = text.get(self.at..).unwrap_or_default();
-            let table = matcher.table.as_ref().filter(|_| self.literal == self.decoded);
-            let go_on = match table.and_then(|table| table.look(matcher.start, self.literal, rest)) {
-                Some(block) => self.read_block(matcher, text, ended, &block),
-                None => self.read_closely(matcher, text, ended, self.at + BLOCK_BYTES_MAX),
-            };
-            if !go_on {
+            if self.at >= self.closely_to && self.literal == self.decoded {
+                if opening <= self.at {
+                    let rest = text.get(self.at..).unwrap_or_default();
+                    opening = self.at + memchr2(b'\\', b'%', rest).unwrap_or(rest.len());
+                }
+                self.look(matcher, text, opening);
+            }
+            if !self.read_one(matcher, text, ended) {
                 return;
             }
         }
     }
 
-    /// A block without a literal secret: what is left to read are the escapes in it, each until the views agree again.
-    /// False if more text is needed.
-    fn read_block(&mut self, matcher: &Matcher, text: &[u8], ended: bool, block: &Block) -> bool {
-        let start = self.at;
-        for (opening, state) in &block.openings {
-            // Not if it is a part of what was read already.
-            if start + opening >= self.at {
-                (self.at, self.literal, self.decoded) = (start + opening, *state, *state);
-                while self.at == start + opening || self.literal != self.decoded {
-                    if !self.read_one(matcher, text, ended) {
-                        return false;
-                    }
-                }
-            }
+    /// Goes on to where a pattern may begin, or the one that has begun may go on; at most to the next `\` or `%`, which
+    /// is at `opening`. The views agree: what has begun is the same symbols in both.
+    fn look(&mut self, matcher: &Matcher, text: &[u8], opening: usize) {
+        let depth = matcher.depth(self.literal);
+        let from = self.back(text, self.at, depth, &View::Literal).unwrap_or_else(|start| start);
+        let Looked { clear, end } = matcher.grams.look(text.get(..opening).unwrap_or_default(), from);
+        if clear > self.at {
+            (self.at, self.literal, self.decoded) = (clear, matcher.start, matcher.start);
         }
-        if self.at < start + block.length {
-            (self.at, self.literal, self.decoded) = (start + block.length, block.state, block.state);
-        }
-        true
-    }
-
-    /// Reads byte by byte, to `end` at least. False if more text is needed.
-    fn read_closely(&mut self, matcher: &Matcher, text: &[u8], ended: bool, end: usize) -> bool {
-        while self.at < end {
-            if !self.read_one(matcher, text, ended) {
-                return false;
-            }
-        }
-        true
+        self.closely_to = end.max(self.at) + 1;
     }
 
     /// Reads one byte or one escape in both views. False if more text is needed.
-    fn read_one(&mut self, matcher: &Matcher, text: &[u8], ended: bool) -> bool {
+    pub fn read_one(&mut self, matcher: &Matcher, text: &[u8], ended: bool) -> bool {
         let rest = text.get(self.at..).unwrap_or_default();
         let Some(first) = rest.first() else { return false };
-        let read = match kind(*first) {
-            Kind::Opening => read(rest, ended, Decode::ALL),
-            Kind::Kept | Kind::Dropped => Read::Literal(1),
-        };
-        match read {
-            Read::Incomplete => return false,
-            Read::Literal(length) => {
-                for byte in rest.iter().take(length) {
-                    self.at += 1;
-                    if is_symbol(*byte) {
-                        self.step(matcher, text, View::Literal, *byte);
-                        self.step(matcher, text, View::Decoded, *byte);
+        match kind(*first) {
+            Kind::Kept | Kind::Dropped => self.read_byte(matcher, text, *first),
+            Kind::Opening => match read(rest, ended, Decode::ALL) {
+                Read::Incomplete => return false,
+                Read::Literal(length) => {
+                    for byte in rest.iter().take(length) {
+                        self.read_byte(matcher, text, *byte);
                     }
                 }
-            }
-            Read::Escape(escape) => {
-                let start = self.at;
-                for byte in rest.iter().take(escape.bytes) {
-                    self.at += 1;
-                    if is_symbol(*byte) {
-                        self.step(matcher, text, View::Literal, *byte);
-                    }
-                }
-                self.remember(Token { start, end: self.at, symbols: 0 });
-                for symbol in escape.symbols() {
-                    if let Some(token) = self.tokens.back_mut() {
-                        token.symbols += 1;
-                    }
-                    self.step(matcher, text, View::Decoded, symbol);
-                }
-            }
+                Read::Escape(escape) => self.read_escape(matcher, text, &escape),
+            },
         }
         true
     }
 
-    fn step(&mut self, matcher: &Matcher, text: &[u8], view: View, symbol: u8) {
-        let state = match view {
-            View::Literal => &mut self.literal,
-            View::Decoded => &mut self.decoded,
-        };
-        *state = matcher.next(*state, symbol);
-        let state = *state;
+    #[inline]
+    fn read_byte(&mut self, matcher: &Matcher, text: &[u8], byte: u8) {
+        self.at += 1;
+        if is_symbol(byte) {
+            let literal = matcher.next(self.literal, byte);
+            let is_same = self.literal == self.decoded;
+            let decoded = if is_same { literal } else { matcher.next(self.decoded, byte) };
+            self.enter(matcher, text, View::Literal, literal);
+            self.enter(matcher, text, View::Decoded, decoded);
+        }
+    }
+
+    fn read_escape(&mut self, matcher: &Matcher, text: &[u8], escape: &Escape) {
+        let start = self.at;
+        for byte in text.iter().skip(start).take(escape.bytes) {
+            self.at += 1;
+            if is_symbol(*byte) {
+                self.enter(matcher, text, View::Literal, matcher.next(self.literal, *byte));
+            }
+        }
+        self.remember(Token { start, end: self.at, symbols: 0 });
+        for symbol in escape.symbols() {
+            if let Some(token) = self.tokens.back_mut() {
+                token.symbols += 1;
+            }
+            self.enter(matcher, text, View::Decoded, matcher.next(self.decoded, symbol));
+        }
+    }
+
+    fn enter(&mut self, matcher: &Matcher, text: &[u8], view: View, state: StateID) {
+        match view {
+            View::Literal => self.literal = state,
+            View::Decoded => self.decoded = state,
+        }
         if matcher.is_match(state) {
             self.matched(matcher, text, state, self.at, view);
         }
@@ -170,7 +164,6 @@ impl Scan {
         let Some((start, pattern)) = found else { return };
         let mut region = Region { start, end, pattern, named_end: end, announced: false };
         while let Some(last) = self.regions.pop_back_if(|last| last.end > region.start) {
-            region.end = region.end.max(last.end);
             region.announced |= last.announced;
             if (last.start, std::cmp::Reverse(last.named_end))
                 < (region.start, std::cmp::Reverse(region.named_end))
@@ -190,10 +183,7 @@ impl Scan {
         while left > 0 {
             let token = match view {
                 View::Literal => None,
-                View::Decoded => {
-                    while tokens.next_if(|token| token.end > at).is_some() {}
-                    tokens.next_if(|token| token.end == at)
-                }
+                View::Decoded => tokens.next_if(|token| token.end == at),
             };
             let found = match token {
                 Some(token) => {
@@ -230,6 +220,7 @@ impl Scan {
     /// The first `count` bytes are no longer held. They are settled.
     pub fn forget(&mut self, count: usize) {
         self.at -= count;
+        self.closely_to = self.closely_to.saturating_sub(count);
         while self.tokens.pop_front_if(|token| token.end <= count).is_some() {}
         for token in &mut self.tokens {
             (token.start, token.end) = (token.start.saturating_sub(count), token.end - count);

@@ -73,7 +73,7 @@ impl Stream {
                 out.extend_from_slice(self.redactor.replacement(region.pattern.secret).as_bytes());
                 region.announced = true;
             }
-            given = given.max(region.end.min(end));
+            given = given.max(region.end);
         }
         out.extend_from_slice(self.held.get(given..end).unwrap_or_default());
         self.given = given.max(end);

@@ -49,14 +49,22 @@ pub(crate) fn kind(byte: u8) -> Kind {
     KINDS[usize::from(byte)]
 }
 
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a wrong index")]
+static SYMBOLS: [bool; 256] = {
+    let mut symbols = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        symbols[byte] = !matches!(KINDS[byte], Kind::Dropped) && byte as u8 != b'\\';
+        byte += 1;
+    }
+    symbols
+};
+
 /// Whether the byte, read literally, is a symbol.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 pub(crate) fn is_symbol(byte: u8) -> bool {
-    match kind(byte) {
-        Kind::Kept => true,
-        Kind::Dropped => false,
-        Kind::Opening => byte != b'\\',
-    }
+    SYMBOLS[usize::from(byte)]
 }
 
 /// What stands at a `\` or a `%`.
@@ -163,7 +171,7 @@ fn read_atoms(atoms: &mut Atoms<'_>) -> Result<Read, NeedsMore> {
     if first != Some(b'\\') || !atoms.decode.backslash {
         return Ok(plain(atoms, atoms.at, first.as_slice()));
     }
-    let Run { end, decoded, after } = rest_of_run(atoms)?;
+    let Run { end, after } = rest_of_run(atoms)?;
     let escape = match after {
         Some(b'n' | b'r' | b't' | b'b' | b'f' | b'v' | b'a' | b'e' | b'E') => Escape::of(atoms.at, &[]),
         Some(b'x') => match digits(atoms, 2, 16)? {
@@ -183,15 +191,12 @@ fn read_atoms(atoms: &mut Atoms<'_>) -> Result<Read, NeedsMore> {
     if let Read::Escape(_) = escape {
         return Ok(escape);
     }
-    atoms.decoded = decoded;
     Ok(plain(atoms, end, &[]))
 }
 
 /// Backslashes, however deep the nesting was that doubled them, and the atom after them, which is read already.
 struct Run {
     end: usize,
-    /// Whether one of the backslashes was percent-encoded.
-    decoded: bool,
     after: Option<u8>,
 }
 
@@ -199,13 +204,13 @@ struct Run {
 fn rest_of_run(atoms: &mut Atoms<'_>) -> Result<Run, NeedsMore> {
     let start = atoms.at;
     loop {
-        let (end, decoded) = (atoms.at, atoms.decoded);
+        let end = atoms.at;
         if end - start >= GAP_BYTES_MAX {
-            return Ok(Run { end, decoded, after: None });
+            return Ok(Run { end, after: None });
         }
         let after = atoms.next()?;
         if after != Some(b'\\') {
-            return Ok(Run { end, decoded, after });
+            return Ok(Run { end, after });
         }
     }
 }
@@ -322,7 +327,9 @@ mod tests {
         assert_eq!(decoded(r"\u00"), "u00");
         assert_eq!(decoded(r"\189"), "189");
         assert_eq!(decoded("%25"), "%");
-        assert_eq!(decoded(r"a\nb"), "ab");
+        for letter in "nrtbfvaeE".chars() {
+            assert_eq!(decoded(&format!(r"a\{letter}b")), "ab");
+        }
         assert_eq!(decoded(r"a\qb"), "aqb");
     }
 

@@ -222,6 +222,10 @@ pub struct CreateExecution {
     #[serde(default)]
     #[garde(length(max = ARTIFACT_GLOBS_MAX), inner(length(bytes, min = 1, max = PATH_BYTES_MAX), custom(no_nul)))]
     pub artifacts: Vec<String>,
+    /// Keeps all of them as one artifact, `artifacts.tar.gz`.
+    #[serde(default)]
+    #[garde(skip)]
+    pub archive_artifacts: bool,
     /// 0 to 9, higher first; 5 unless given.
     #[serde(default = "default_priority")]
     #[garde(range(max = PRIORITY_MAX))]
@@ -272,6 +276,8 @@ pub struct ExecutionSpec {
     pub environment: BTreeMap<String, String>,
     pub limits: Limits,
     pub artifacts: Vec<String>,
+    #[serde(default)]
+    pub archive_artifacts: bool,
     pub sandbox_tier: SandboxTier,
     #[serde(default)]
     pub sandbox_provider: Option<SandboxProvider>,
@@ -337,6 +343,7 @@ mod tests {
             environment: BTreeMap::new(),
             limits: RequestedLimits::default(),
             artifacts: Vec::new(),
+            archive_artifacts: false,
             priority: 5,
             sandbox_tier: None,
             sandbox_provider: None,

@@ -109,6 +109,7 @@ ids! {
     PatchEventId "pev" "patch event";
     ArtifactId "art" "artifact";
     ContainerAgentId "cag" "container agent";
+    ContainerCleanupId "ccl" "container cleanup";
     /// A partial import of a workspace: a manifest that waits for its blobs.
     ImportId "imp" "import";
 }

@@ -10,6 +10,7 @@ pub mod artifacts;
 pub mod container_agents;
 pub mod containers;
 pub mod dispatch;
+pub mod egress;
 pub mod events;
 pub mod executions;
 pub mod hash;

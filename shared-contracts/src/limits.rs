@@ -100,8 +100,19 @@ pub const FINDINGS_MAX: usize = 64;
 pub const FINDING_BYTES_MAX: usize = 2_000;
 /// A question to machines waits for them no longer; who has not answered by then is named in the answer.
 pub const CONTAINER_ANSWER_SECONDS: u64 = 5;
+/// Questions to machines that wait for their answers at once.
+pub const CONTAINER_QUESTIONS_MAX: usize = 1_000;
+/// What a machine says of a question that it refuses.
+pub const CONTAINER_REFUSAL_BYTES_MAX: usize = 2_000;
 /// Leftovers reported in one message.
 pub const CLEANUPS_MAX: usize = 100;
+/// Of one container agent; older ones are forgotten.
+pub const CLEANUPS_KEPT_MAX: u32 = 500;
+/// Container agents that are looked at to see what an owner may use.
+pub const USABLE_MACHINES_MAX: u32 = 1_000;
+/// Machines that the refusal of an execution names, and the bytes of what each says of itself: a person reads it.
+pub const UNFIT_MACHINES_NAMED_MAX: usize = 5;
+pub const UNFIT_REASON_BYTES_MAX: usize = 400;
 /// A list of hosts that a person reads; one that is longer wants a wildcard.
 pub const EGRESS_ENTRIES_MAX: usize = 256;
 pub const EGRESS_ENTRY_BYTES_MAX: usize = 300;

@@ -18,6 +18,8 @@ pub enum ProblemKind {
     WrongState,
     /// Someone else was first, or the name is taken.
     Conflict,
+    /// Container agents are connected, and none of them has the sandbox that was asked for.
+    NoFittingSandbox,
     /// A patch batch does not fit; `outcomes` says why, operation by operation.
     PatchRefused,
     /// The idempotency key was used for another request, or its request is still running.
@@ -31,7 +33,13 @@ pub enum ProblemKind {
     OutdatedProtocol,
     Limited,
     Internal,
+    /// A container agent could not do what it was asked to, or its connection ended before it answered.
+    MachineFailed,
+    /// A container agent did not answer in time, or is not connected.
+    MachineSilent,
     Overloaded,
+    /// The plane lacks a setting that this needs; the detail names it.
+    NotConfigured,
 }
 
 impl ProblemKind {
@@ -43,7 +51,11 @@ impl ProblemKind {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::WrongState | Self::Conflict | Self::PatchRefused | Self::IdempotencyConflict => 409,
+            Self::WrongState
+            | Self::Conflict
+            | Self::NoFittingSandbox
+            | Self::PatchRefused
+            | Self::IdempotencyConflict => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::RangeNotSatisfiable => 416,
@@ -51,7 +63,9 @@ impl ProblemKind {
             Self::OutdatedProtocol => 426,
             Self::Limited => 429,
             Self::Internal => 500,
-            Self::Overloaded => 503,
+            Self::MachineFailed => 502,
+            Self::Overloaded | Self::NotConfigured => 503,
+            Self::MachineSilent => 504,
         }
     }
 
@@ -65,6 +79,7 @@ impl ProblemKind {
             Self::MethodNotAllowed => "The path exists, the method does not",
             Self::WrongState => "Not possible in this state",
             Self::Conflict => "Conflict with something that exists",
+            Self::NoFittingSandbox => "No connected container agent has such a sandbox",
             Self::PatchRefused => "The patch batch does not fit; nothing was changed",
             Self::IdempotencyConflict => "The idempotency key belongs to another request",
             Self::TooLarge => "Too large",
@@ -74,6 +89,9 @@ impl ProblemKind {
             Self::OutdatedProtocol => "The container agent is too old",
             Self::Limited => "Too many requests",
             Self::Internal => "Something failed inside; it is recorded",
+            Self::MachineFailed => "A container agent failed",
+            Self::MachineSilent => "A container agent does not answer",
+            Self::NotConfigured => "This plane is not set up for this",
             Self::Overloaded => "Overloaded; try again shortly",
         }
     }

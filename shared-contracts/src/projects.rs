@@ -3,6 +3,7 @@
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 
+use crate::egress::egress_entry;
 use crate::ids::{OwnerId, ProjectId};
 use crate::limits::{
     DENIED_PATHS_MAX, DESCRIPTION_BYTES_MAX, EGRESS_ENTRIES_MAX, EGRESS_ENTRY_BYTES_MAX, NAME_CHARS_MAX,
@@ -36,7 +37,7 @@ pub struct UpdateProject {
     pub denied_paths: Option<Vec<String>>,
     /// What its executions may reach over the network: `example.com:443`, `*.example.com:443` for every host below it,
     /// `192.0.2.7:8080`, `[2001:db8::7]:8080`. Nothing unless listed; addresses of the machine's own networks never.
-    #[garde(inner(length(max = EGRESS_ENTRIES_MAX), inner(length(bytes, min = 1, max = EGRESS_ENTRY_BYTES_MAX), custom(one_line))))]
+    #[garde(inner(length(max = EGRESS_ENTRIES_MAX), inner(length(bytes, min = 1, max = EGRESS_ENTRY_BYTES_MAX), custom(egress_entry))))]
     pub egress: Option<Vec<String>>,
     /// The weakest sandbox in which its executions may run.
     #[garde(skip)]

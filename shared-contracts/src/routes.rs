@@ -82,6 +82,10 @@ pub const ROUTES: &[Route] = routes! {
     PATCH "/api/projects/{project_id}" update_project WRITE; None; Json("UpdateProject") => 200 Json("Project"); "Change a project"
     DELETE "/api/projects/{project_id}" delete_project WRITE; None; Body::None => 204 Body::None; "Delete a project with all it owns; refused while an execution is active. Stored bytes follow within minutes"
 
+    GET "/api/projects/{project_id}/secrets" list_secrets READ; Some("PageQuery"); Body::None => 200 Json("SecretPage"); "List a project's secrets by name; no value is ever shown"
+    PUT "/api/projects/{project_id}/secrets/{name}" set_secret WRITE; None; Json("SetSecret") => 200 Json("Secret"); "Set a secret that executions may name; it cannot be read back"
+    DELETE "/api/projects/{project_id}/secrets/{name}" delete_secret WRITE; None; Body::None => 204 Body::None; "Delete a secret"
+
     GET "/api/projects/{project_id}/tasks" list_tasks READ; Some("PageQuery"); Body::None => 200 Json("TaskPage"); "List tasks, newest first"
     POST "/api/projects/{project_id}/tasks" create_task WRITE; None; Json("CreateTask") => 201 Json("Task"); "Create a task"
     GET "/api/projects/{project_id}/tasks/{task_id}" get_task READ; None; Body::None => 200 Json("Task"); "Get a task"
@@ -138,6 +142,17 @@ pub const ROUTES: &[Route] = routes! {
     GET "/api/container-agents/connect" connect_container_agent Access::Token(Scope::ContainerAgent); None; Body::None => 101 WebSocket; "A container agent dials in"
     GET "/api/container-agents/{container_agent_id}" get_container_agent READ; None; Body::None => 200 Json("ContainerAgent"); "Get a container agent"
     POST "/api/container-agents/{container_agent_id}/drain" drain_container_agent WRITE; None; Body::None => 202 Json("ContainerAgent"); "Let a container agent finish what it runs and take nothing new"
+    GET "/api/container-agents/{container_agent_id}/cleanups" list_container_cleanups READ; Some("PageQuery"); Body::None => 200 Json("ContainerCleanupPage"); "List what a container agent found left over and removed, newest first"
+
+    GET "/api/sandboxes" list_sandboxes READ; None; Body::None => 200 Json("SandboxKinds"); "List the kinds of sandbox that connected container agents have"
+    GET "/api/containers" list_containers READ; Some("ContainerQuery"); Body::None => 200 Json("ContainerList"); "List the sandboxes that are there now, as their machines see them"
+    GET "/api/containers/{container_id}" get_container READ; None; Body::None => 200 Json("Container"); "Get a sandbox"
+    GET "/api/containers/{container_id}/stats" get_container_stats READ; None; Body::None => 200 Json("ContainerStats"); "What a sandbox uses now"
+    POST "/api/containers/{container_id}/restart" restart_container WRITE; None; Body::None => 200 Json("Container"); "Run the command again, in a new sandbox, under the same lease"
+    POST "/api/containers/{container_id}/stop" stop_container WRITE; None; Body::None => 202 Json("Container"); "Kill everything inside; its execution ends as cancelled"
+    POST "/api/containers/{container_id}/freeze" freeze_container WRITE; None; Body::None => 200 Json("Container"); "Let every process inside stand still"
+    POST "/api/containers/{container_id}/thaw" thaw_container WRITE; None; Body::None => 200 Json("Container"); "Let them go on"
+    DELETE "/api/containers/{container_id}" remove_container WRITE; None; Body::None => 204 Body::None; "Remove what a stopped sandbox left on its machine"
 };
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub struct OfferedSandbox {
     #[garde(length(bytes, max = FINDING_BYTES_MAX))]
     pub reason: String,
     /// Images it runs; the first is used where an execution names none. `*` stands for any image of a registry that is
-    /// named by its digest.
+    /// named by its digest, `registry.example.com/team/*` for any of those below that.
     #[garde(length(max = IMAGES_OFFERED_MAX), inner(length(bytes, min = 1, max = IMAGE_BYTES_MAX), custom(one_line)))]
     pub images: Vec<String>,
     /// What was looked at, for `doctor` and for people who ask why.
@@ -119,6 +119,17 @@ pub struct SandboxNeed {
 }
 
 impl OfferedSandbox {
+    /// That of a container agent that says no more than its tier.
+    pub fn of_tier(tier: SandboxTier) -> Self {
+        Self {
+            provider: SandboxProvider::Namespaces,
+            tier,
+            reason: "Its container agent says no more than this; a newer one says why".into(),
+            images: vec!["host".into()],
+            findings: Vec::new(),
+        }
+    }
+
     pub fn has(&self, need: &SandboxNeed) -> bool {
         self.tier >= need.tier
             && need.provider.is_none_or(|provider| provider == self.provider)
@@ -126,8 +137,11 @@ impl OfferedSandbox {
     }
 
     fn runs(&self, image: &str) -> bool {
-        let of_a_registry = image.contains("@sha256:");
-        self.images.iter().any(|offered| offered == image || (offered == "*" && of_a_registry))
+        let by_digest = image.contains("@sha256:");
+        self.images.iter().any(|offered| {
+            let below = offered.strip_suffix('*').filter(|prefix| prefix.is_empty() || prefix.ends_with('/'));
+            offered == image || (by_digest && below.is_some_and(|prefix| image.starts_with(prefix)))
+        })
     }
 }
 
@@ -187,7 +201,7 @@ mod tests {
     #[test]
     fn the_strongest_that_has_everything_is_taken() {
         let machine = [
-            offered(SandboxProvider::Oci, SandboxTier::Engine, &["debian", "*"]),
+            offered(SandboxProvider::Oci, SandboxTier::Engine, &["debian", "a/*"]),
             offered(SandboxProvider::Namespaces, SandboxTier::Strong, &["host"]),
         ];
         let need = |tier, provider, image: Option<&str>| SandboxNeed {
@@ -202,7 +216,9 @@ mod tests {
         assert_eq!(chosen(need(SandboxTier::Limited, oci, None)), None);
         assert_eq!(chosen(need(SandboxTier::Engine, None, Some("debian"))), oci);
         assert_eq!(chosen(need(SandboxTier::Engine, None, Some("a/b@sha256:00"))), oci);
-        assert_eq!(chosen(need(SandboxTier::Engine, None, Some("a/b:latest"))), None);
+        for other in ["a/b:latest", "ab/c@sha256:00", "b/a/c@sha256:00", "dir:/a/@sha256:"] {
+            assert_eq!(chosen(need(SandboxTier::Engine, None, Some(other))), None, "{other}");
+        }
         assert_eq!(chosen(need(SandboxTier::Limited, None, Some("host"))), namespaces);
     }
 }

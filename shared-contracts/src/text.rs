@@ -23,3 +23,25 @@ pub fn paragraphs(value: &str, _: &()) -> garde::Result {
 pub fn no_nul(value: &str, _: &()) -> garde::Result {
     if value.contains('\0') { Err(garde::Error::new("contains a NUL character; remove it")) } else { Ok(()) }
 }
+
+/// The beginning of a text, at most so many bytes of it, with `…` where something was left out.
+pub fn beginning(text: &str, bytes_max: usize) -> std::borrow::Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return text.into();
+    }
+    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", text.get(..end).unwrap_or_default()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning;
+
+    #[test]
+    fn a_beginning_ends_between_characters() {
+        assert_eq!(beginning("äbc", 4), "äbc");
+        assert_eq!(beginning("äbc", 3), "äb…");
+        assert_eq!(beginning("äbc", 1), "…");
+        assert_eq!(beginning("", 0), "");
+    }
+}

@@ -1,9 +1,10 @@
 //! What may be asked of the [`Dispatcher`](super::object::Dispatcher).
 
 use serde::{Deserialize, Serialize};
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::containers::{ContainerAnswer, ContainerCommand, ContainerId};
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId, TokenId};
+use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
 
 /// An execution that waits for a container agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,10 @@ pub struct Queued {
     pub priority: u8,
     /// The weakest sandbox that will do.
     pub sandbox_tier: SandboxTier,
+    #[serde(default)]
+    pub sandbox_provider: Option<SandboxProvider>,
+    #[serde(default)]
+    pub image: Option<String>,
     /// What its sandbox needs of a machine.
     pub memory_mb: u32,
     pub cpu_cores: f64,
@@ -23,6 +28,15 @@ pub struct Queued {
     pub lost_count: u32,
     /// How many of its owner's executions may run at once.
     pub owner_concurrency: u32,
+}
+
+/// What one container agent said to a question about containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    pub container_agent_id: ContainerAgentId,
+    pub name: String,
+    /// None of one that did not answer in time, or is not connected.
+    pub answer: Option<ContainerAnswer>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,8 +53,14 @@ pub enum DispatchCommand {
     Drain { container_agent_id: ContainerAgentId },
     /// Answers those of these executions that are neither queued nor leased.
     Unknown { executions: Vec<ExecutionId> },
+    /// Answers those of these container agents that have no connection.
+    NotConnected { container_agents: Vec<ContainerAgentId> },
     /// Upgrades to a container agent's WebSocket. The token has been checked.
     Connect { owner_id: OwnerId, shared: bool, token_id: TokenId, token_expires_at_ms: Option<u64> },
+    /// Asks about containers: `of` names the one that the command is about. Answers [`Told`]s, each within
+    /// [`CONTAINER_ANSWER_SECONDS`](shared_contracts::limits::CONTAINER_ANSWER_SECONDS): of the container agent that
+    /// holds its lease, otherwise of all connected ones that this owner may use.
+    AskContainers { owner_id: OwnerId, of: Option<ContainerId>, command: ContainerCommand },
     /// Answers nothing. Connections opened with this token check it again with their next heartbeat.
     TokenRevoked { token_id: TokenId },
 }

@@ -1,7 +1,6 @@
 //! One container agent's connection: who it is, kept in the socket's attachment so that it outlives sleep.
 
 use serde::{Deserialize, Serialize};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::ToContainerAgent;
 use shared_contracts::ids::{ContainerAgentId, OwnerId, TokenId};
 use shared_contracts::limits::CONNECTION_TOKEN_CHECK_SECONDS;
@@ -37,12 +36,12 @@ impl Token {
     }
 }
 
+/// An attachment holds 2 KB: what its sandboxes are stands in the ledger.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Agent {
     pub id: ContainerAgentId,
     pub name: String,
     pub capacity: u32,
-    pub sandbox_tier: SandboxTier,
     pub memory_mb_max: u32,
     pub cpu_cores_max: f64,
     pub draining: bool,

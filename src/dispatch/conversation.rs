@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 
 use garde::Validate;
+use shared_contracts::containers::ContainerCleanup;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION_MIN, RenewedToken, ToContainerAgent,
     close,
 };
+use shared_contracts::executions::Outcome as Ended;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId};
-use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS};
+use shared_contracts::limits::{CLEANUPS_MAX, HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS};
 use shared_contracts::problem::{Problem, ProblemKind};
+use shared_contracts::sandboxes::OfferedSandbox;
 use worker::WebSocket;
 
 use super::connection::{self, Agent, Connection};
-use super::lease;
+use super::lease::{self, Grant};
 use super::ledger::Entry;
 use super::object::{Dispatcher, RETRY_MS};
 use super::queue::Offer;
@@ -66,6 +69,8 @@ impl Dispatcher {
                 }
             }
             FromContainerAgent::Draining => self.draining(socket).await,
+            FromContainerAgent::Container { request, answer } => self.answered(&agent, request, answer),
+            FromContainerAgent::CleanedUp { removed } => self.cleaned_up(&agent, &removed).await,
         }
     }
 
@@ -88,12 +93,16 @@ impl Dispatcher {
             );
             return Err(Failure::problem(ProblemKind::OutdatedProtocol, detail));
         }
-        let FromContainerAgent::Hello(hello) = serde_json::from_str(text).map_err(malformed)? else {
+        let FromContainerAgent::Hello(mut hello) = serde_json::from_str(text).map_err(malformed)? else {
             return Err(Failure::malformed("The first message is a hello"));
         };
         hello
             .validate()
             .map_err(|report| Failure::malformed(format!("The hello breaks a rule: {report}")))?;
+        if hello.sandboxes.is_empty() {
+            hello.sandboxes.push(OfferedSandbox::of_tier(hello.sandbox_tier));
+        }
+        hello.sandbox_tier = hello.sandboxes.iter().map(|sandbox| sandbox.tier).max().unwrap_or_default();
         let bindings = Bindings::open(self.env.clone())?;
         let id =
             agents::connect(&bindings.db, connection.owner_id, connection.shared, &hello, now_ms()).await?;
@@ -101,9 +110,9 @@ impl Dispatcher {
             connection::keep(&older, &Connection { agent: None, ..connection.clone() })?;
             let _ = older.close(Some(close::REPLACED), Some("Another connection has this name now"));
         }
-        let Hello { name, capacity, sandbox_tier, memory_mb_max, cpu_cores_max, leases, .. } = hello;
-        connection.agent =
-            Some(Agent { id, name, capacity, sandbox_tier, memory_mb_max, cpu_cores_max, draining: false });
+        let Hello { name, capacity, sandboxes, memory_mb_max, cpu_cores_max, leases, .. } = hello;
+        self.ledger()?.keep_machine(id, &sandboxes)?;
+        connection.agent = Some(Agent { id, name, capacity, memory_mb_max, cpu_cores_max, draining: false });
         connection::keep(socket, &connection)?;
         let gone = self.renew(id, &leases)?;
         connection::send(
@@ -200,10 +209,14 @@ impl Dispatcher {
         queued.generation = lease.generation;
         ledger.lease(&offer, &queued, now_ms() + LEASE_SECONDS * 1_000)?;
         match lease::grant(&self.env, lease, agent).await {
-            Ok(Some(leased)) => self.granted(socket, leased).await,
-            Ok(None) => {
-                // Stopped, or ended: where it was stopped and has no end yet, this is it.
-                self.end(&queued, "Stopped by its owner").await?;
+            Ok(Grant::Leased(leased)) => self.granted(socket, leased).await,
+            Ok(ended @ (Grant::Refused | Grant::Impossible(_))) => {
+                let (outcome, reason) = match ended {
+                    Grant::Impossible(reason) => (Ended::Failed, reason),
+                    // Stopped, or ended: where it was stopped and has no end yet, this is it.
+                    _ => (Ended::Cancelled, "Stopped by its owner".into()),
+                };
+                self.end(&queued, outcome, &reason).await?;
                 ledger.forget(lease)?;
                 connection::send(socket, &ToContainerAgent::Withdrawn { execution_id });
                 self.offer_work().await
@@ -220,12 +233,12 @@ impl Dispatcher {
 
     /// Looks again: while D1 and the hub agreed, the lease may have been lost, or its execution stopped, and what the
     /// container agent was told about a lease that it did not have yet is not known to it.
-    async fn granted(&self, socket: &WebSocket, leased: LeasedExecution) -> Outcome<()> {
+    async fn granted(&self, socket: &WebSocket, leased: Box<LeasedExecution>) -> Outcome<()> {
         let lease = leased.lease;
         let entry = self.ledger()?.entry(lease.execution_id)?;
         match entry.filter(|entry| entry.lease() == Some(lease)) {
             Some(entry) => {
-                connection::send(socket, &ToContainerAgent::Leased(Box::new(leased)));
+                connection::send(socket, &ToContainerAgent::Leased(leased));
                 if let Some(reason) = entry.stop_reason {
                     connection::send(socket, &ToContainerAgent::Cancel { lease, reason });
                 }
@@ -246,11 +259,31 @@ impl Dispatcher {
         agents::draining(&Bindings::open(self.env.clone())?.db, id).await
     }
 
-    /// The record for people. Leases do not end with a socket.
+    /// Leftovers that it removed, for whoever looks after it. What cannot be recorded is not worth its connection.
+    async fn cleaned_up(&self, agent: &Agent, removed: &[ContainerCleanup]) -> Outcome<()> {
+        if removed.len() > CLEANUPS_MAX {
+            return Err(Failure::malformed(format!("More than {CLEANUPS_MAX} cleanups in one message")));
+        }
+        for cleanup in removed {
+            cleanup
+                .validate()
+                .map_err(|report| Failure::malformed(format!("A cleanup breaks a rule: {report}")))?;
+        }
+        let db = Bindings::open(self.env.clone())?.db;
+        if let Err(failure) = agents::cleaned_up(&db, agent.id, removed, now_ms()).await {
+            failure.log("container agent's cleanups");
+        }
+        Ok(())
+    }
+
+    /// The record for people. Leases do not end with a socket; questions to it do.
     pub(super) async fn disconnected(&self, socket: &WebSocket) {
         let Some(agent) = connection::of(socket).and_then(|connection| connection.agent) else { return };
-        let update =
-            async { agents::disconnect(&Bindings::open(self.env.clone())?.db, agent.id, now_ms()).await };
+        self.questions.left(agent.id);
+        let update = async {
+            self.ledger()?.forget_machine(agent.id)?;
+            agents::disconnect(&Bindings::open(self.env.clone())?.db, agent.id, now_ms()).await
+        };
         if let Err(failure) = update.await {
             failure.log("container agent's disconnection");
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
+use shared_contracts::sandboxes::{OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier};
 use worker::{SqlStorage, SqlStorageValue};
 
 use super::commands::Queued;
@@ -69,12 +70,48 @@ struct ShareRow {
 }
 
 #[derive(Deserialize)]
+struct WaitingRow {
+    execution_id: ExecutionId,
+    owner_id: OwnerId,
+    priority: u8,
+    sandbox_tier: SandboxTier,
+    sandbox_provider: Option<SandboxProvider>,
+    image: Option<String>,
+    memory_mb: u32,
+    cpu_cores: f64,
+    owner_concurrency: u32,
+    arrival: u64,
+    declined_by: Option<ContainerAgentId>,
+}
+
+impl From<WaitingRow> for Waiting {
+    fn from(row: WaitingRow) -> Self {
+        Self {
+            execution_id: row.execution_id,
+            owner_id: row.owner_id,
+            priority: row.priority,
+            sandbox: SandboxNeed { tier: row.sandbox_tier, provider: row.sandbox_provider, image: row.image },
+            memory_mb: row.memory_mb,
+            cpu_cores: row.cpu_cores,
+            owner_concurrency: row.owner_concurrency,
+            arrival: row.arrival,
+            declined_by: row.declined_by,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct MachineRow {
+    sandboxes: String,
+}
+
+#[derive(Deserialize)]
 struct Number {
     number: Option<f64>,
 }
 
-fn json(queued: &Queued) -> Outcome<String> {
-    serde_json::to_string(queued).map_err(|error| Failure::internal("writing a row", error))
+fn json(value: &impl serde::Serialize) -> Outcome<String> {
+    serde_json::to_string(value).map_err(|error| Failure::internal("writing a row", error))
 }
 
 impl<E: Engine> Ledger<E> {
@@ -135,14 +172,41 @@ impl<E: Engine> Ledger<E> {
         let mut waiting = Vec::new();
         for owner_id in owners {
             let args = sql_args![owner_id.to_string(), number(LOOKED_AT_PER_OWNER)];
-            waiting.extend(self.sql.rows::<Waiting>(WAITING, args)?);
+            waiting.extend(self.sql.rows::<WaitingRow>(WAITING, args)?.into_iter().map(Waiting::from));
         }
         Ok(waiting)
+    }
+
+    /// What a connected container agent's sandboxes are, by what offers are made; without what was found of them.
+    pub fn sandboxes(&self, agent: ContainerAgentId) -> Outcome<Vec<OfferedSandbox>> {
+        let Some(row): Option<MachineRow> = self.sql.first(MACHINE, sql_args![agent.to_string()])? else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_str(&row.sandboxes)
+            .map_err(|error| Failure::internal("a machine's sandboxes", error))
     }
 
     /// Among its owner's own: 1 is next.
     pub fn position(&self, id: ExecutionId) -> Outcome<Option<u64>> {
         self.number(POSITION, sql_args![id.to_string()])
+    }
+
+    // Machines.
+
+    pub fn keep_machine(&self, agent: ContainerAgentId, sandboxes: &[OfferedSandbox]) -> Outcome<()> {
+        let asked_for = |sandbox: &OfferedSandbox| OfferedSandbox {
+            provider: sandbox.provider,
+            tier: sandbox.tier,
+            reason: String::new(),
+            images: sandbox.images.clone(),
+            findings: Vec::new(),
+        };
+        let kept: Vec<_> = sandboxes.iter().map(asked_for).collect();
+        self.sql.run(KEEP_MACHINE, sql_args![agent.to_string(), json(&kept)?])
+    }
+
+    pub fn forget_machine(&self, agent: ContainerAgentId) -> Outcome<()> {
+        self.sql.run(FORGET_MACHINE, sql_args![agent.to_string()])
     }
 
     // Moves.

@@ -7,6 +7,7 @@
 use std::cell::{Cell, OnceCell};
 
 use shared_contracts::dispatch::ToContainerAgent;
+use shared_contracts::executions::Outcome as Ended;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId};
 use shared_contracts::limits::{DISPATCH_MESSAGE_BYTES_MAX, LEASE_SECONDS, OFFER_SECONDS};
 use worker::{
@@ -19,6 +20,7 @@ use super::conversation::refuse;
 use super::ledger::{Entry, Ledger};
 use super::loss;
 use super::loss::Aftermath;
+use super::questions::Questions;
 use super::queue::{self, Candidate};
 use crate::bindings::Bindings;
 use crate::executions::commands::{HubCommand, Identity};
@@ -34,8 +36,9 @@ const EXPIRED_PER_ALARM: usize = 100;
 
 #[worker::durable_object]
 pub struct Dispatcher {
-    state: State,
+    pub(super) state: State,
     pub(super) env: Env,
+    pub(super) questions: Questions,
     ledger: OnceCell<Ledger>,
     /// When the alarm is set for; 0 is unknown.
     alarm_ms: Cell<u64>,
@@ -43,7 +46,8 @@ pub struct Dispatcher {
 
 impl DurableObject for Dispatcher {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, ledger: OnceCell::new(), alarm_ms: Cell::new(0) }
+        let (questions, ledger, alarm_ms) = Default::default();
+        Self { state, env, questions, ledger, alarm_ms }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -137,10 +141,21 @@ impl Dispatcher {
                 }
                 object::answer(&unknown)
             }
+            DispatchCommand::NotConnected { mut container_agents } => {
+                for connection in self.state.get_websockets().iter().filter_map(connection::of) {
+                    if let Some(agent) = connection.agent {
+                        container_agents.retain(|id| *id != agent.id);
+                    }
+                }
+                object::answer(&container_agents)
+            }
             DispatchCommand::Connect { owner_id, shared, token_id, token_expires_at_ms } => {
                 let token =
                     Token { id: token_id, expires_at_ms: token_expires_at_ms, checked_at_ms: now_ms() };
                 self.admit(Connection { owner_id, shared, token, agent: None })
+            }
+            DispatchCommand::AskContainers { owner_id, of, command } => {
+                object::answer(&self.ask_containers(ledger, owner_id, of, &command).await?)
             }
             DispatchCommand::TokenRevoked { token_id } => {
                 for socket in self.state.get_websockets() {
@@ -189,17 +204,17 @@ impl Dispatcher {
             return Ok(());
         }
         self.set_alarm().await?;
-        self.end(&entry.queued()?, reason).await?;
+        self.end(&entry.queued()?, Ended::Cancelled, reason).await?;
         ledger.forget_stopped(entry.execution_id).map(drop)
     }
 
-    /// The hub ends it as cancelled.
-    pub(super) async fn end(&self, queued: &Queued, reason: &str) -> Outcome<()> {
+    /// The hub ends it, without a container agent.
+    pub(super) async fn end(&self, queued: &Queued, outcome: Ended, reason: &str) -> Outcome<()> {
         let Queued { execution_id, project_id, task_id, generation, .. } = *queued;
         let end = HubCommand::End {
             identity: Identity { execution_id, project_id, task_id },
             generation,
-            outcome: shared_contracts::executions::Outcome::Cancelled,
+            outcome,
             reason: reason.to_owned(),
         };
         object::call(&Bindings::open(self.env.clone())?.hub(execution_id)?, &end).await
@@ -275,7 +290,7 @@ impl Dispatcher {
                     id: agent.id,
                     owner_id: connection.owner_id,
                     shared: connection.shared,
-                    sandbox_tier: agent.sandbox_tier,
+                    sandboxes: ledger.sandboxes(agent.id)?,
                     memory_mb_max: agent.memory_mb_max,
                     cpu_cores_max: agent.cpu_cores_max,
                     free,

@@ -6,21 +6,20 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId};
+use shared_contracts::sandboxes::{OfferedSandbox, SandboxNeed, fitting};
 
 /// Of each owner's waiting executions only the first so many are looked at, so that a long queue does not make every
 /// event slow. What stands behind them waits for them, even where its machine would be free.
 pub const LOOKED_AT_PER_OWNER: u64 = 200;
 
 /// An execution that waits and is not on offer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Waiting {
     pub execution_id: ExecutionId,
     pub owner_id: OwnerId,
     pub priority: u8,
-    pub sandbox_tier: SandboxTier,
+    pub sandbox: SandboxNeed,
     pub memory_mb: u32,
     pub cpu_cores: f64,
     pub owner_concurrency: u32,
@@ -36,7 +35,7 @@ pub struct Candidate {
     pub id: ContainerAgentId,
     pub owner_id: OwnerId,
     pub shared: bool,
-    pub sandbox_tier: SandboxTier,
+    pub sandboxes: Vec<OfferedSandbox>,
     /// The most that it gives one execution.
     pub memory_mb_max: u32,
     pub cpu_cores_max: f64,
@@ -48,7 +47,7 @@ impl Candidate {
     fn can_take(&self, waiting: &Waiting) -> bool {
         self.free > 0
             && (self.shared || self.owner_id == waiting.owner_id)
-            && self.sandbox_tier >= waiting.sandbox_tier
+            && fitting(&self.sandboxes, &waiting.sandbox).is_some()
             && self.memory_mb_max >= waiting.memory_mb
             && self.cpu_cores_max >= waiting.cpu_cores
     }
@@ -110,6 +109,8 @@ fn roomiest<'a>(waiting: &Waiting, candidates: &'a mut [Candidate]) -> Option<&'
 
 #[cfg(test)]
 mod tests {
+    use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
+
     use super::*;
 
     fn owner(n: u128) -> OwnerId {
@@ -121,7 +122,7 @@ mod tests {
             execution_id: ExecutionId::new(arrival, 0),
             owner_id: owner(of),
             priority,
-            sandbox_tier: SandboxTier::Limited,
+            sandbox: SandboxNeed::default(),
             memory_mb: 2_048,
             cpu_cores: 2.0,
             owner_concurrency: 5,
@@ -133,8 +134,8 @@ mod tests {
     fn machine(n: u128, free: u32) -> Candidate {
         let (id, owner_id) = (ContainerAgentId::new(0, n), owner(1));
         let (memory_mb_max, cpu_cores_max) = (2_048, 2.0);
-        let sandbox_tier = SandboxTier::Strong;
-        Candidate { id, owner_id, shared: true, sandbox_tier, memory_mb_max, cpu_cores_max, free }
+        let sandboxes = vec![OfferedSandbox::of_tier(SandboxTier::Strong)];
+        Candidate { id, owner_id, shared: true, sandboxes, memory_mb_max, cpu_cores_max, free }
     }
 
     fn order(offers: &[Offer]) -> Vec<u64> {
@@ -160,7 +161,7 @@ mod tests {
         let mut private = machine(1, 5);
         private.shared = false;
         let mut weak = machine(2, 5);
-        weak.sandbox_tier = SandboxTier::None;
+        weak.sandboxes = vec![OfferedSandbox::of_tier(SandboxTier::None)];
         let offers = assign(
             vec![waiting(1, 2, 5), waiting(2, 1, 5)],
             vec![private, weak, machine(3, 0)],
@@ -187,6 +188,33 @@ mod tests {
         let machines: Vec<_> = offers.iter().map(|offer| offer.container_agent_id).collect();
         assert_eq!(order(&offers), [1, 2, 3]);
         assert_eq!(machines, [2, 3, 1].map(|n| ContainerAgentId::new(0, n)));
+    }
+
+    #[test]
+    fn a_machine_has_the_provider_and_the_image_or_is_not_asked() {
+        let need = |provider, image: Option<&str>| SandboxNeed {
+            tier: SandboxTier::Engine,
+            provider,
+            image: image.map(str::to_owned),
+        };
+        let mut engine = machine(1, 1);
+        let images = vec!["debian".to_owned()];
+        engine.sandboxes.push(OfferedSandbox {
+            provider: SandboxProvider::Oci,
+            images,
+            ..OfferedSandbox::of_tier(SandboxTier::Engine)
+        });
+        let taken = |sandbox| {
+            let queue = vec![Waiting { sandbox, ..waiting(1, 1, 5) }];
+            !assign(queue, vec![engine.clone()], HashMap::new()).is_empty()
+        };
+        assert!(taken(need(None, None)));
+        assert!(taken(need(Some(SandboxProvider::Oci), Some("debian"))));
+        assert!(!taken(need(Some(SandboxProvider::Oci), Some("host"))), "it has both, but not together");
+        assert!(!taken(need(Some(SandboxProvider::Namespaces), Some("debian"))));
+        assert!(!taken(need(None, Some("alpine"))));
+        let strong = SandboxNeed { tier: SandboxTier::Limited, ..need(Some(SandboxProvider::Oci), None) };
+        assert!(!taken(strong), "its strong one is another provider's");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub const SCHEMA: &str = "
   CREATE INDEX IF NOT EXISTS entries_active ON entries (owner_id) WHERE state <> 'waiting';
   CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
   CREATE INDEX IF NOT EXISTS entries_by_agent ON entries (container_agent_id) WHERE container_agent_id IS NOT NULL;
+  -- What the sandboxes of connected container agents are.
+  CREATE TABLE IF NOT EXISTS machines (container_agent_id TEXT PRIMARY KEY, sandboxes TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS turns (owner_id TEXT PRIMARY KEY, turn INTEGER NOT NULL);
   CREATE INDEX IF NOT EXISTS turns_by_turn ON turns (turn);";
 
@@ -63,10 +65,18 @@ pub const SHARES: &str = "
   FROM owners WHERE owner_id IS NOT NULL";
 
 /// What one owner has waiting, in its order.
-pub const WAITING: &str = "SELECT execution_id, owner_id, priority, sandbox_tier, memory_mb, cpu_cores,
+pub const WAITING: &str = "SELECT execution_id, owner_id, priority, sandbox_tier,
+    queued ->> '$.sandbox_provider' AS sandbox_provider, queued ->> '$.image' AS image, memory_mb, cpu_cores,
     owner_concurrency, arrival, declined_by
   FROM entries WHERE state = 'waiting' AND stop_reason IS NULL AND owner_id = ?
   ORDER BY priority DESC, arrival LIMIT ?";
+
+pub const KEEP_MACHINE: &str = "INSERT INTO machines (container_agent_id, sandboxes) VALUES (?, ?)
+  ON CONFLICT (container_agent_id) DO UPDATE SET sandboxes = excluded.sandboxes";
+
+pub const MACHINE: &str = "SELECT sandboxes FROM machines WHERE container_agent_id = ?";
+
+pub const FORGET_MACHINE: &str = "DELETE FROM machines WHERE container_agent_id = ?";
 
 /// What is on offer is next; before others go their owner's higher priorities, and older ones of the same.
 pub const POSITION: &str = "SELECT CASE state WHEN 'offered' THEN 1 ELSE 1
@@ -135,6 +145,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("NEXT_EXPIRY", NEXT_EXPIRY),
     ("SHARES", SHARES),
     ("WAITING", WAITING),
+    ("KEEP_MACHINE", KEEP_MACHINE),
+    ("MACHINE", MACHINE),
+    ("FORGET_MACHINE", FORGET_MACHINE),
     ("POSITION", POSITION),
     ("ENQUEUE", ENQUEUE),
     ("OFFER", OFFER),

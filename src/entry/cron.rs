@@ -1,5 +1,5 @@
 //! `reconcile`, every five minutes: compares D1 with the Dispatcher and the Workspaces and repairs what a crash left
-//! between them, and removes what deleted projects left outside of D1.
+//! between them, removes what deleted projects left outside of D1, and seals anew what an old key sealed.
 //!
 //! No input, idempotent, bounded. Only what has not moved for a minute is looked at, so it never races an operation
 //! that is still under way.
@@ -10,6 +10,7 @@ use worker::Env;
 
 use super::idempotency;
 use crate::bindings::Bindings;
+use crate::container_agents;
 use crate::deletions;
 use crate::dispatch::commands::{DispatchCommand, Queued};
 use crate::executions::commands::{HubCommand, Identity};
@@ -19,6 +20,7 @@ use crate::patches::settle;
 use crate::platform::clock::now_ms;
 use crate::platform::failure::Outcome;
 use crate::platform::object;
+use crate::secrets;
 
 /// Executions looked at in one pass.
 const BATCH: u32 = 100;
@@ -36,6 +38,14 @@ pub async fn reconcile(env: Env) {
         }
         if let Err(failure) = settle::repair(&bindings).await {
             failure.log("reconcile");
+        }
+        if let Err(failure) = container_agents::repair(&bindings).await {
+            failure.log("reconcile");
+        }
+        match secrets::reseal(&bindings).await {
+            Ok(0) => {}
+            Ok(resealed) => worker::console_log!("reconcile: {resealed} secrets sealed by the present key"),
+            Err(failure) => failure.log("reconcile"),
         }
         repair_executions(&bindings).await
     };
@@ -104,6 +114,8 @@ async fn repair(bindings: &Bindings, execution: &Unmoved, owner_concurrency: u32
         owner_id: execution.owner_id,
         priority: execution.priority,
         sandbox_tier: execution.sandbox_tier,
+        sandbox_provider: execution.sandbox_provider,
+        image: execution.image.clone(),
         memory_mb: execution.memory_mb,
         cpu_cores: execution.cpu_cores,
         generation,

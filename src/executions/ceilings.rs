@@ -5,7 +5,8 @@ use std::fmt::Display;
 
 use shared_contracts::executions::{Limits, RequestedLimits};
 use shared_contracts::limits::{
-    CPU_CORES_CEILING, DISK_MB_CEILING, MEMORY_MB_CEILING, PROCESSES_CEILING, WALL_SECONDS_CEILING,
+    CPU_CORES_CEILING, DISK_MB_CEILING, MEMORY_MB_CEILING, OPEN_FILES_MAX, OUTPUT_MB_MAX, PROCESSES_CEILING,
+    WALL_SECONDS_CEILING,
 };
 use shared_contracts::problem::Fault;
 
@@ -32,6 +33,8 @@ pub fn admit(settings: &Settings, requested: &RequestedLimits) -> Outcome<Limits
         wall_seconds: limits.wall_seconds.min(ceilings.wall_seconds),
         processes: limits.processes.min(ceilings.processes),
         disk_mb: limits.disk_mb.min(ceilings.disk_mb),
+        open_files: limits.open_files.min(ceilings.open_files),
+        output_mb: limits.output_mb.min(ceilings.output_mb),
     })
 }
 
@@ -45,13 +48,16 @@ fn defaults(settings: &Settings) -> Limits {
     }
 }
 
-fn ceilings(settings: &Settings) -> Limits {
+/// The most that one execution may ask for. Open files and output cost a machine little: no setting names theirs.
+pub fn ceilings(settings: &Settings) -> Limits {
     Limits {
         memory_mb: settings.number("sandbox.memory_mb_max").unwrap_or(MEMORY_MB_CEILING),
         cpu_cores: settings.number("sandbox.cpu_cores_max").unwrap_or(CPU_CORES_CEILING),
         wall_seconds: settings.number("sandbox.wall_seconds_max").unwrap_or(WALL_SECONDS_CEILING),
         processes: settings.number("sandbox.processes_max").unwrap_or(PROCESSES_CEILING),
         disk_mb: settings.number("sandbox.disk_mb_max").unwrap_or(DISK_MB_CEILING),
+        open_files: OPEN_FILES_MAX,
+        output_mb: OUTPUT_MB_MAX,
     }
 }
 
@@ -87,6 +93,7 @@ mod tests {
             wall_seconds: Some(WALL_SECONDS_CEILING),
             processes: Some(PROCESSES_CEILING),
             disk_mb: Some(DISK_MB_CEILING),
+            ..RequestedLimits::default()
         };
         let admitted = admit(&settings(&[]), &at).unwrap();
         assert_eq!((admitted.memory_mb, admitted.cpu_cores), (MEMORY_MB_CEILING, CPU_CORES_CEILING));
@@ -96,6 +103,7 @@ mod tests {
             wall_seconds: Some(WALL_SECONDS_CEILING + 1),
             processes: Some(PROCESSES_CEILING + 1),
             disk_mb: Some(DISK_MB_CEILING + 1),
+            ..RequestedLimits::default()
         };
         let fields = ["memory_mb", "cpu_cores", "wall_seconds", "processes", "disk_mb"];
         assert_eq!(faults(&settings(&[]), &above), fields.map(|field| format!("limits.{field}")));

@@ -18,6 +18,8 @@ pub mod retry_execution;
 pub mod stop_execution;
 pub mod store;
 
+pub use store::{Owned, Settings};
+
 use shared_contracts::dispatch::Lease;
 use shared_contracts::executions::{Execution, ExecutionState};
 use shared_contracts::ids::{ExecutionId, OwnerId};
@@ -34,6 +36,19 @@ use crate::tasks::{self, TaskKey};
 pub async fn list_executions(db: &Db, key: TaskKey, page: &PageQuery) -> Outcome<String> {
     tasks::get_task(db, key).await?;
     store::list(db, key.id, page).await
+}
+
+/// The defaults and ceilings of `sandbox.*`.
+pub async fn settings(db: &Db) -> Outcome<Settings> {
+    store::settings(db).await
+}
+
+/// Those of these executions that are the owner's, with their projects and tasks.
+pub async fn owned(db: &Db, owner_id: OwnerId, ids: &[ExecutionId]) -> Outcome<Vec<Owned>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    store::owned(db, owner_id, ids).await
 }
 
 /// The record of the owner's execution.

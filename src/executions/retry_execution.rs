@@ -7,6 +7,7 @@ use super::create_execution::create_execution;
 use super::find;
 use crate::bindings::Bindings;
 use crate::platform::failure::{Failure, Outcome};
+use crate::projects;
 use crate::tasks::TaskKey;
 
 pub async fn retry_execution(
@@ -20,6 +21,7 @@ pub async fn retry_execution(
         let detail = format!("Execution {id} has not ended: it is {}; stop it first", old.state.as_str());
         return Err(Failure::wrong_state(detail));
     }
+    let tier_min = projects::sandbox_tier_min(&bindings.db, old.project_id).await?;
     let limits = old.spec.limits;
     let input = CreateExecution {
         coding_agent: old.spec.coding_agent,
@@ -31,10 +33,18 @@ pub async fn retry_execution(
             wall_seconds: Some(limits.wall_seconds),
             processes: Some(limits.processes),
             disk_mb: Some(limits.disk_mb),
+            open_files: Some(limits.open_files),
+            output_mb: Some(limits.output_mb),
         },
         artifacts: old.spec.artifacts,
+        archive_artifacts: old.spec.archive_artifacts,
         priority: old.priority,
-        sandbox_tier: old.spec.sandbox_tier,
+        // The project may have become stricter since.
+        sandbox_tier: Some(old.spec.sandbox_tier.max(tier_min)),
+        sandbox_provider: old.spec.sandbox_provider,
+        image: old.spec.image,
+        terminal: old.spec.terminal,
+        secrets: old.spec.secrets,
         revision: None,
     };
     let key = TaskKey { owner_id, project_id: old.project_id, id: old.task_id };

@@ -5,6 +5,7 @@ use shared_contracts::events::Usage;
 use shared_contracts::executions::{Execution, ExecutionSpec, Outcome as Ended};
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, PatchBatchId, ProjectId, TaskId};
 use shared_contracts::page::PageQuery;
+use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
 use shared_contracts::tasks::TaskState;
 
 use crate::args;
@@ -45,6 +46,11 @@ pub const LIST: &str = crate::page_of!(record!(), "executions WHERE task_id = ?1
 pub const GET: &str =
     concat!("SELECT ", record!(), " AS record FROM executions WHERE id = ?1 AND owner_id = ?2");
 
+/// `?1` is a JSON array of ids.
+pub const OWNED: &str =
+    "SELECT json_group_array(json_object('id', id, 'project_id', project_id, 'task_id', task_id)) AS record
+  FROM executions WHERE id IN (SELECT value FROM json_each(?1)) AND owner_id = ?2";
+
 /// Whether a lease stands: nobody took it over, and the execution has not ended. A lease that was lost keeps its
 /// generation until the next one: the state says that nobody holds it.
 pub const HELD: &str = "SELECT '1' AS record FROM executions
@@ -57,7 +63,7 @@ pub const LEASE: &str = "UPDATE executions
 
 pub const WORK: &str = "SELECT json_object('project_id', executions.project_id, 'task_id', task_id,
     'owner_id', executions.owner_id, 'task_title', title, 'prompt', tasks.description, 'spec', json(spec),
-    'denied_paths', json(denied_paths)) AS record
+    'denied_paths', json(denied_paths), 'egress', json(egress)) AS record
   FROM executions JOIN tasks ON tasks.id = task_id JOIN projects ON projects.id = executions.project_id
   WHERE executions.id = ?1";
 
@@ -85,7 +91,8 @@ pub const REQUEST_STOP: &str = "UPDATE executions SET stop_requested = 1
 pub const UNMOVED: &str = "SELECT json_group_array(json_object('id', id, 'project_id', project_id,
     'task_id', task_id, 'owner_id', owner_id, 'state', state, 'generation', generation, 'priority', priority,
     'sandbox_tier', sandbox_tier, 'memory_mb', spec ->> '$.limits.memory_mb',
-    'cpu_cores', spec ->> '$.limits.cpu_cores', 'lost_count', lost_count,
+    'cpu_cores', spec ->> '$.limits.cpu_cores', 'sandbox_provider', spec ->> '$.sandbox_provider',
+    'image', spec ->> '$.image', 'lost_count', lost_count,
     'stop_requested', json(iif(stop_requested, 'true', 'false')))) AS record
   FROM (SELECT * FROM executions WHERE state IN ('queued', 'leased', 'running') AND changed_at_ms < ?1
     ORDER BY changed_at_ms LIMIT ?2)";
@@ -100,6 +107,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("INSERT", INSERT),
     ("LIST", LIST),
     ("GET", GET),
+    ("OWNED", OWNED),
     ("HELD", HELD),
     ("LEASE", LEASE),
     ("WORK", WORK),
@@ -163,6 +171,18 @@ pub async fn get(db: &Db, owner_id: OwnerId, id: ExecutionId) -> Outcome<Option<
     db.typed(GET, args![id.to_string(), owner_id.to_string()]).await
 }
 
+/// Whose an execution is.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Owned {
+    pub id: ExecutionId,
+    pub project_id: ProjectId,
+    pub task_id: TaskId,
+}
+
+pub async fn owned(db: &Db, owner_id: OwnerId, ids: &[ExecutionId]) -> Outcome<Vec<Owned>> {
+    Ok(db.typed(OWNED, args![json(&ids)?, owner_id.to_string()]).await?.unwrap_or_default())
+}
+
 pub async fn is_held(db: &Db, lease: Lease) -> Outcome<bool> {
     let args = args![lease.execution_id.to_string(), lease.generation];
     Ok(db.record(HELD, args).await?.is_some())
@@ -178,6 +198,7 @@ pub struct Work {
     pub prompt: String,
     pub spec: ExecutionSpec,
     pub denied_paths: Vec<String>,
+    pub egress: Vec<String>,
 }
 
 /// None where the execution is no longer there to be leased.
@@ -258,7 +279,9 @@ pub struct Unmoved {
     pub state: shared_contracts::executions::ExecutionState,
     pub generation: u32,
     pub priority: u8,
-    pub sandbox_tier: shared_contracts::sandboxes::SandboxTier,
+    pub sandbox_tier: SandboxTier,
+    pub sandbox_provider: Option<SandboxProvider>,
+    pub image: Option<String>,
     pub memory_mb: u32,
     pub cpu_cores: f64,
     pub lost_count: u32,

@@ -7,6 +7,7 @@ pub mod store;
 use shared_contracts::ids::{OwnerId, ProjectId};
 use shared_contracts::page::PageQuery;
 use shared_contracts::projects::{CreateProject, Project, UpdateProject};
+use shared_contracts::sandboxes::SandboxTier;
 
 use crate::platform::clock::now_ms;
 use crate::platform::d1::Db;
@@ -26,6 +27,8 @@ pub async fn create_project(
         name,
         description,
         denied_paths: Vec::new(),
+        egress: Vec::new(),
+        sandbox_tier_min: SandboxTier::None,
         created_at_ms: now,
         updated_at_ms: now,
     };
@@ -49,6 +52,11 @@ pub async fn require(db: &Db, owner_id: OwnerId, id: ProjectId) -> Outcome<()> {
 /// Globs of paths that patch batches may not touch. With an owner this is [`require`] too.
 pub async fn denied_paths(db: &Db, owner_id: Option<OwnerId>, id: ProjectId) -> Outcome<Vec<String>> {
     store::denied_paths(db, owner_id, id).await?.ok_or_else(|| Failure::not_found("project", id))
+}
+
+/// The weakest sandbox in which its executions may run. For whoever has seen that the project is the caller's.
+pub async fn sandbox_tier_min(db: &Db, id: ProjectId) -> Outcome<SandboxTier> {
+    store::sandbox_tier_min(db, id).await?.ok_or_else(|| Failure::not_found("project", id))
 }
 
 pub async fn update_project(

@@ -3,6 +3,7 @@
 use shared_contracts::ids::{OwnerId, ProjectId};
 use shared_contracts::page::PageQuery;
 use shared_contracts::projects::{Project, UpdateProject};
+use shared_contracts::sandboxes::SandboxTier;
 
 use crate::args;
 use crate::platform::d1::Db;
@@ -12,7 +13,8 @@ use crate::platform::paging;
 macro_rules! record {
     () => {
         "json_object('id', id, 'owner_id', owner_id, 'name', name, 'description', description,
-          'denied_paths', json(denied_paths), 'created_at_ms', created_at_ms, 'updated_at_ms', updated_at_ms)"
+          'denied_paths', json(denied_paths), 'egress', json(egress), 'sandbox_tier_min', sandbox_tier_min,
+          'created_at_ms', created_at_ms, 'updated_at_ms', updated_at_ms)"
     };
 }
 
@@ -30,9 +32,14 @@ pub const GET: &str =
 pub const DENIED_PATHS: &str =
     "SELECT denied_paths AS record FROM projects WHERE id = ?1 AND (?2 IS NULL OR owner_id = ?2)";
 
+/// The weakest sandbox in which its executions may run.
+pub const SANDBOX_TIER_MIN: &str =
+    "SELECT json_quote(sandbox_tier_min) AS record FROM projects WHERE id = ?1";
+
 pub const UPDATE: &str = "UPDATE projects
   SET name = coalesce(?3, name), description = coalesce(?4, description),
-    denied_paths = coalesce(?5, denied_paths), updated_at_ms = ?6
+    denied_paths = coalesce(?5, denied_paths), egress = coalesce(?6, egress),
+    sandbox_tier_min = coalesce(?7, sandbox_tier_min), updated_at_ms = ?8
   WHERE id = ?1 AND owner_id = ?2";
 
 /// What is left to remove once the project is gone, if it may go. In one transaction with [`LEAVE_EXECUTIONS`] and
@@ -54,6 +61,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("LIST", LIST),
     ("GET", GET),
     ("DENIED_PATHS", DENIED_PATHS),
+    ("SANDBOX_TIER_MIN", SANDBOX_TIER_MIN),
     ("UPDATE", UPDATE),
     ("LEAVE", LEAVE),
     ("LEAVE_EXECUTIONS", LEAVE_EXECUTIONS),
@@ -83,6 +91,10 @@ pub async fn denied_paths(db: &Db, owner_id: Option<OwnerId>, id: ProjectId) -> 
     db.typed(DENIED_PATHS, args![id.to_string(), owner_id.map(|id| id.to_string())]).await
 }
 
+pub async fn sandbox_tier_min(db: &Db, id: ProjectId) -> Outcome<Option<SandboxTier>> {
+    db.typed(SANDBOX_TIER_MIN, args![id.to_string()]).await
+}
+
 pub async fn update(
     db: &Db,
     owner_id: OwnerId,
@@ -90,14 +102,18 @@ pub async fn update(
     input: &UpdateProject,
     now_ms: u64,
 ) -> Outcome<()> {
-    let denied_paths = input.denied_paths.as_ref().map(serde_json::to_string).transpose();
-    let denied_paths = denied_paths.map_err(|error| Failure::internal("writing denied paths", error))?;
+    let list = |list: &Option<Vec<String>>| {
+        let text = list.as_ref().map(serde_json::to_string).transpose();
+        text.map_err(|error| Failure::internal("writing a list", error))
+    };
     let args = args![
         id.to_string(),
         owner_id.to_string(),
         input.name.as_deref(),
         input.description.as_deref(),
-        denied_paths,
+        list(&input.denied_paths)?,
+        list(&input.egress)?,
+        input.sandbox_tier_min.map(SandboxTier::as_str),
         now_ms,
     ];
     db.change(UPDATE, args).await.map(drop)

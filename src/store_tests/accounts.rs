@@ -104,7 +104,7 @@ fn old_keys_are_forgotten_and_new_ones_are_not() {
 
 fn connect(database: &Database, id: u128, name: &str) -> ContainerAgentId {
     let id = ContainerAgentId::new(2, id).to_string();
-    let args = args![id, ids::owner(), name, "0.2.0", 7, "limited", 2_048, 1.5, false, 30];
+    let args = args![id, ids::owner(), name, "0.2.0", 7, "limited", 2_048, 1.5, false, 30, "[]"];
     database.typed(machines::CONNECT, args).unwrap()
 }
 

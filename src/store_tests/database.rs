@@ -134,6 +134,9 @@ pub mod ids {
     pub fn token() -> String {
         TokenId::new(1, 1).to_string()
     }
+    pub fn cleanup() -> String {
+        ContainerCleanupId::new(1, 1).to_string()
+    }
     pub fn artifact() -> String {
         ArtifactId::new(1, 1).to_string()
     }
@@ -152,7 +155,7 @@ pub const SPEC: &str = r#"{"coding_agent":"command","command":["true"],"environm
 fn rows() -> Vec<(&'static str, String)> {
     let (owner, project, task, execution) = (ids::owner(), ids::project(), ids::task(), ids::execution());
     let (machine, patch, sha256) = (ids::machine(), ids::patch(), token_sha256());
-    let (token, artifact) = (ids::token(), ids::artifact());
+    let (token, artifact, cleanup) = (ids::token(), ids::artifact(), ids::cleanup());
     vec![
         ("owners", format!("INSERT INTO owners VALUES ('{owner}', 'Ada', 1)")),
         (
@@ -215,6 +218,17 @@ fn rows() -> Vec<(&'static str, String)> {
         (
             "patch_touches",
             format!("INSERT INTO patch_touches VALUES ('{patch}', '{project}', 'a', 3, 5, '[0]')"),
+        ),
+        (
+            "project_secrets",
+            format!("INSERT INTO project_secrets VALUES ('{project}', 'TOKEN', 'key', 'c2VhbGVk', 9, 1, 2)"),
+        ),
+        (
+            "container_cleanups",
+            format!(
+                "INSERT INTO container_cleanups VALUES
+                 ('{cleanup}', '{machine}', '{execution}.1', 'oci', 'hung', 3)"
+            ),
         ),
         (
             "deletions",

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 use serde::de::DeserializeOwned;
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::Lease;
 use shared_contracts::ids::{ContainerAgentId, ExecutionId, OwnerId, ProjectId, TaskId};
+use shared_contracts::sandboxes::{OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier};
 use worker::SqlStorageValue;
 
 use super::database::Database;
@@ -84,6 +84,8 @@ fn queued(n: u64, of: u128, priority: u8) -> Queued {
         owner_id: owner(of),
         priority,
         sandbox_tier: SandboxTier::Limited,
+        sandbox_provider: None,
+        image: None,
         memory_mb: 2_048,
         cpu_cores: 0.5,
         generation: 0,
@@ -259,4 +261,42 @@ fn every_statement_finds_its_rows_through_an_index() {
         });
         assert_eq!(found, None, "{name}: {steps:#?}");
     }
+}
+
+#[test]
+fn what_an_execution_needs_and_a_machine_has_come_back_as_they_were_kept() {
+    let ledger = ledger();
+    let mut needing = queued(1, 1, 5);
+    needing.sandbox_provider = Some(SandboxProvider::Oci);
+    needing.image = Some("debian".into());
+    ledger.enqueue(&needing).unwrap();
+    ledger.enqueue(&queued(2, 1, 5)).unwrap();
+    let needs: Vec<_> =
+        ledger.waiting([owner(1)].into_iter()).unwrap().into_iter().map(|waiting| waiting.sandbox).collect();
+    let oci = SandboxNeed {
+        tier: SandboxTier::Limited,
+        provider: Some(SandboxProvider::Oci),
+        image: Some("debian".into()),
+    };
+    assert_eq!(needs, [oci, SandboxNeed::default()]);
+
+    assert_eq!(ledger.sandboxes(machine(1)).unwrap(), []);
+    let mut offered = OfferedSandbox::of_tier(SandboxTier::Strong);
+    ledger.keep_machine(machine(1), &[]).unwrap();
+    ledger.keep_machine(machine(1), std::slice::from_ref(&offered)).unwrap();
+    offered.reason = String::new();
+    assert_eq!(ledger.sandboxes(machine(1)).unwrap(), [offered], "what the last hello said");
+    ledger.forget_machine(machine(1)).unwrap();
+    assert_eq!(ledger.sandboxes(machine(1)).unwrap(), []);
+}
+
+/// A row of the version before, which named no provider and no image.
+#[test]
+fn an_older_row_needs_any_provider_and_image() {
+    let mut older = serde_json::to_value(queued(1, 1, 5)).unwrap();
+    for added in ["sandbox_provider", "image"] {
+        assert!(older.as_object_mut().unwrap().remove(added).is_some());
+    }
+    let queued: Queued = serde_json::from_value(older).unwrap();
+    assert_eq!((queued.sandbox_provider, queued.image), (None, None));
 }

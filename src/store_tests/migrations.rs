@@ -71,12 +71,12 @@ fn every_foreign_key_has_an_index_of_its_child() {
 fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     use shared_contracts::artifacts::ArtifactType as A;
     use shared_contracts::container_agents::ContainerAgentState as C;
-    use shared_contracts::sandboxes::SandboxTier as S;
     use shared_contracts::executions::ExecutionState;
     use shared_contracts::patches::PatchEventKind;
     use shared_contracts::patches::PatchState as P;
+    use shared_contracts::sandboxes::{SandboxProvider, SandboxTier as S};
     use shared_contracts::tasks::TaskState as T;
-    let tiers: Vec<_> = [S::None, S::Limited, S::Strong].map(S::as_str).into();
+    let tiers: Vec<_> = S::ALL.map(S::as_str).into();
     vec![
         (
             "tasks",
@@ -85,7 +85,9 @@ fn states() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
         ),
         ("executions", "state", ExecutionState::ALL.map(ExecutionState::as_str).into()),
         ("executions", "sandbox_tier", tiers.clone()),
-        ("container_agents", "sandbox_tier", tiers),
+        ("container_agents", "sandbox_tier", tiers.clone()),
+        ("projects", "sandbox_tier_min", tiers),
+        ("container_cleanups", "provider", SandboxProvider::ALL.map(SandboxProvider::as_str).into()),
         ("container_agents", "state", [C::Connected, C::Draining, C::Disconnected].map(C::as_str).into()),
         (
             "patch_batches",

@@ -87,7 +87,7 @@ fn what_is_absent_of_an_update_stays_and_what_is_anothers_too() {
     let update = |owner: String| {
         database.change(
             projects::store::UPDATE,
-            args![ids::project(), owner, "new", none.clone(), none.clone(), 9],
+            args![ids::project(), owner, "new", none.clone(), none.clone(), none.clone(), none.clone(), 9],
         )
     };
     assert_eq!((update("own_other".into()), update(ids::owner())), (0, 1));

@@ -1,7 +1,9 @@
 //! Every statement that a store has: it fits the schema, and finds its rows through an index.
 
 use super::database::{Database, SMALL_TABLES};
-use crate::{accounts, artifacts, container_agents, deletions, entry, executions, patches, projects, tasks};
+use crate::{
+    accounts, artifacts, container_agents, deletions, entry, executions, patches, projects, secrets, tasks,
+};
 
 type Statements = &'static [(&'static str, &'static str)];
 
@@ -15,6 +17,7 @@ const STORES: &[(&str, Statements)] = &[
     ("executions/store.rs", executions::store::STATEMENTS),
     ("patches/store.rs", patches::store::STATEMENTS),
     ("projects/store.rs", projects::store::STATEMENTS),
+    ("secrets/store.rs", secrets::store::STATEMENTS),
     ("tasks/store.rs", tasks::store::STATEMENTS),
 ];
 

@@ -96,8 +96,13 @@ pub fn command(words: &[&str]) -> CreateExecution {
         environment: Default::default(),
         limits: RequestedLimits::default(),
         artifacts: Vec::new(),
+        archive_artifacts: false,
         priority: 5,
-        sandbox_tier: Default::default(),
+        sandbox_tier: None,
+        sandbox_provider: None,
+        image: None,
+        terminal: None,
+        secrets: Vec::new(),
         revision: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The fuzz targets of the patch engine, with libFuzzer and a stable compiler: what cargo-fuzz wants a nightly one for
+//! The fuzz targets of the patch engine and of redaction, with libFuzzer and a stable compiler: what cargo-fuzz wants a nightly one for
 //! are passes that LLVM has anyway.
 
 use std::fs;
@@ -14,8 +14,8 @@ use crate::{layout, terminal};
 
 /// A workspace of its own: libFuzzer's flags are for this build only.
 pub const MANIFEST: &str = "patch-engine/fuzz/Cargo.toml";
-const TARGETS: [&str; 6] =
-    ["read_unified", "read_search_replace", "read_codex", "read_whole_file", "read_json", "place"];
+const TARGETS: [&str; 7] =
+    ["read_unified", "read_search_replace", "read_codex", "read_whole_file", "read_json", "place", "redact"];
 /// Coverage as libFuzzer reads it.
 const RUSTFLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
@@ -26,7 +26,7 @@ const RUSTFLAGS: [&str; 7] = [
     "--cfg=fuzzing",
     "-Ccodegen-units=1",
 ];
-/// The engine may take 100 ms for so much, which the targets hold every input to.
+/// Both may take 100 ms for so much, which the targets hold every input to.
 const INPUT_BYTES_MAX: u32 = 100_000;
 /// For an input that never ends.
 const INPUT_SECONDS_MAX: u32 = 10;

@@ -52,7 +52,8 @@ enum Command {
         quick: bool,
         /// Only these rows, by number: 1 sandbox start, 2 fan-out, 3 output line, 4 sustained lines, 5 rows written,
         /// 6 WASM size, 7 late join, 8 import; of the patch engine: 9 unified diff, 10 near miss, 11 `patchctl` as a
-        /// process, 12 in workerd beside JavaScript, 13 in workerd beside itself, 14 growth
+        /// process, 12 in workerd beside JavaScript, 13 in workerd beside itself, 14 growth;
+        /// 15 redaction beside sed
         #[arg(long, value_name = "ROW", value_delimiter = ',')]
         only: Vec<u32>,
         /// A folder with a Worker that is built already; nothing is built then
@@ -68,7 +69,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Feed the patch engine's parsers and its placement with made-up input, with libFuzzer; ends at the first fault
+    /// Feed the patch engine's parsers, its placement, and redaction with made-up input, with libFuzzer; ends at the first fault
     Fuzz {
         /// Which targets; all unless given
         #[arg(value_name = "TARGET")]

@@ -11,10 +11,9 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
+use shared_contracts::egress::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
-
-use super::host::Target;
 
 /// What either side may send as a head, and what is held in memory for it.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;

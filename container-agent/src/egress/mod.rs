@@ -22,16 +22,13 @@ mod address;
 mod decision;
 mod forward;
 mod head;
-mod host;
 mod meter;
 mod network;
-mod policy;
 mod proxy;
 mod refusal;
 mod request;
 
 pub use decision::{EgressDecision, Moment, Reason};
-pub use host::{Host, HostFault, Target};
 pub use network::{Dialler, Machine, Network};
-pub use policy::{EntryFault, Policy, PolicyError};
 pub use proxy::{Limits, Proxy, Served, serve};
+pub use shared_contracts::egress::{EntryFault, Host, HostFault, Policy, PolicyError, Target};

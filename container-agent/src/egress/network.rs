@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use shared_contracts::egress::{Host, Target};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::address;
 use super::decision::sentence;
-use super::host::{Host, Target};
 use super::refusal::Refusal;
 
 /// More are not tried: the first few say whether the host can be reached.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use shared_contracts::egress::Policy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,7 +19,6 @@ use super::forward;
 use super::head::{self, Head};
 use super::meter::{Budget, Budgets, Meter, Metered};
 use super::network::{Checked, Dialler};
-use super::policy::Policy;
 use super::refusal::Refusal;
 use super::request::{Form, Request};
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use shared_contracts::egress::{HostFault, Target};
+
 use super::decision::{Reason, sentence};
-use super::host::{HostFault, Target};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

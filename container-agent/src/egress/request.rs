@@ -1,8 +1,9 @@
 //! What a request asks for. Two forms are understood: `CONNECT host:port` (RFC 9110 §9.3.6) and a method with an
 //! absolute `http://` target (RFC 9112 §3.2.2). Everything that could name two hosts is refused.
 
+use shared_contracts::egress::Target;
+
 use super::decision::shown;
-use super::host::Target;
 use super::refusal::Refusal;
 
 const HEADERS_MAX: usize = 100;

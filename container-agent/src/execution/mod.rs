@@ -31,7 +31,7 @@ pub struct Execution {
     pub leased: LeasedExecution,
     pub held: Arc<Held>,
     pub spool: Arc<Spool>,
-    directory: PathBuf,
+    pub directory: PathBuf,
     /// Why a secret of it could not be kept out of its log: it does not run then.
     unredactable: Option<String>,
 }

@@ -65,7 +65,7 @@ impl Sender {
             match lost {
                 Lost::End(end) => return end,
                 Lost::Again(why) => {
-                    let wait = backoff.next();
+                    let wait = backoff.delay();
                     let lease = &self.held.lease;
                     tracing::info!(execution = %lease.execution_id, %why, wait_ms = wait.as_millis(), "dialling the hub again");
                     tokio::select! {

@@ -1,7 +1,6 @@
 //! Files that the execution declared by globs, read out of the workspace as the payload left it, and streamed to the
 //! plane with their hash.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -18,16 +17,14 @@ use shared_contracts::ids::ArtifactId;
 use shared_contracts::limits::{ARTIFACT_BYTES_MAX, ARTIFACTS_PER_EXECUTION_MAX};
 use shared_contracts::paths::WorkspacePath;
 
-use super::{ReportError, blocking};
+use super::{ReportError, archive, blocking};
+use crate::beneath;
 use crate::execution::Execution;
 use crate::sandbox::Collected;
-use crate::workspace::beneath;
+use crate::secrets::Search;
 use crate::{clock, secrets};
 
 const FILES_LOOKED_AT_MAX: usize = 1_000_000;
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
-/// The longest that one secret can be, however it is written.
-const OVERLAP_BYTES: usize = redaction::HELD_BYTES_MAX;
 
 /// A file that is about to be sent.
 struct Readied {
@@ -53,11 +50,15 @@ pub async fn upload(execution: &Execution, collected: &Arc<Collected>) -> Result
             return Ok(());
         }
     };
+    if execution.leased.spec.archive_artifacts {
+        return upload_archive(execution, collected, found).await;
+    }
     let many = found.len();
     if many > ARTIFACTS_PER_EXECUTION_MAX as usize {
         found.truncate(ARTIFACTS_PER_EXECUTION_MAX as usize);
         let text = format!(
-            "{many} files match the artifact globs; the first {ARTIFACTS_PER_EXECUTION_MAX} are kept"
+            "{many} files match the artifact globs; the first {ARTIFACTS_PER_EXECUTION_MAX} are kept (`archive_artifacts` \
+             keeps them all as one file)"
         );
         spool.note(LogLevel::Warn, text);
     }
@@ -67,12 +68,38 @@ pub async fn upload(execution: &Execution, collected: &Arc<Collected>) -> Result
     Ok(())
 }
 
+/// All of them as one artifact.
+async fn upload_archive(
+    execution: &Execution,
+    collected: &Arc<Collected>,
+    paths: Vec<WorkspacePath>,
+) -> Result<(), ReportError> {
+    let (spool, tree, directory) = (&execution.spool, Arc::clone(collected), execution.directory.clone());
+    let redactor = spool.redactor().cloned();
+    let packed = blocking(move || archive::pack(&tree.merged, &paths, &directory, redactor.as_ref())).await?;
+    let packed = match packed {
+        Ok(packed) => packed,
+        Err(error) => {
+            spool.note(LogLevel::Warn, format!("the artifacts' archive is not kept: {error}"));
+            return Ok(());
+        }
+    };
+    for why in packed.left_out {
+        spool.note(LogLevel::Warn, format!("not in the artifacts' archive: {why}"));
+    }
+    for (path, name, offset) in packed.found {
+        secrets::report(spool, SecretPlace::Artifact, path.as_str(), &[(name, offset)]);
+    }
+    let Ok(path) = WorkspacePath::parse(archive::NAME) else { return Ok(()) };
+    send(execution, path, packed.file, packed.size_bytes, packed.sha256).await
+}
+
 async fn upload_one(
     execution: &Execution,
     collected: &Arc<Collected>,
     path: WorkspacePath,
 ) -> Result<(), ReportError> {
-    // 1. Its size and hash. Nothing writes to it any more.
+    // Its size and hash. Nothing writes to it any more.
     let (tree, name) = (Arc::clone(collected), path.clone());
     let redactor = execution.spool.redactor().cloned();
     let readied = blocking(move || read(&tree.merged, name.as_str(), redactor.as_ref())).await?;
@@ -84,7 +111,17 @@ async fn upload_one(
         }
     };
     secrets::report(&execution.spool, SecretPlace::Artifact, path.as_str(), &found);
-    // 2. Streamed from its beginning, at each try.
+    send(execution, path, file, size_bytes, sha256).await
+}
+
+async fn send(
+    execution: &Execution,
+    path: WorkspacePath,
+    file: std::fs::File,
+    size_bytes: u64,
+    sha256: Sha256,
+) -> Result<(), ReportError> {
+    // 1. Streamed from its beginning, at each try.
     let id = ArtifactId::new(clock::now_ms(), clock::random());
     let query =
         UploadArtifact { artifact_type: type_of(path.as_str()), path: path.clone(), size_bytes, sha256 };
@@ -112,7 +149,7 @@ async fn upload_one(
             return Ok(());
         }
     }
-    // 3. Known to watchers.
+    // 2. Known to watchers.
     let body = EventBody::Artifact { artifact_id: id, path: path.to_string(), size_bytes };
     execution.spool.event(EventSource::System, body);
     Ok(())
@@ -178,25 +215,16 @@ fn read(root: &OwnedFd, path: &str, redactor: Option<&Redactor>) -> io::Result<R
         )));
     }
     let mut hasher = sha2::Sha256::new();
-    let mut found = BTreeSet::new();
-    // What was read last is looked through again with what follows: a secret may lie across.
-    let (mut window, mut at) = (Vec::with_capacity(WINDOW_BYTES + OVERLAP_BYTES), 0);
+    let mut search = Search::new(redactor);
+    let mut buffer = vec![0; 256 * 1024];
     loop {
-        let kept = window.len();
-        Read::by_ref(&mut file).take(WINDOW_BYTES as u64).read_to_end(&mut window)?;
-        let Some(new) = window.get(kept..).filter(|bytes| !bytes.is_empty()) else { break };
-        hasher.update(new);
-        if let Some(redactor) = redactor {
-            let here = secrets::find(redactor, &window);
-            found.extend(here.into_iter().map(|(name, offset)| (at + offset, name)));
-        }
-        let done = window.len().saturating_sub(OVERLAP_BYTES);
-        window.drain(..done);
-        at += done as u64;
+        let count = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        hasher.update(bytes);
+        search.feed(bytes);
     }
     let sha256 = Sha256::from_bytes(hasher.finalize().into());
-    let found = found.into_iter().map(|(offset, name)| (name, offset)).collect();
-    Ok(Readied { file, size_bytes: size, sha256, found })
+    Ok(Readied { file, size_bytes: size, sha256, found: search.finish() })
 }
 
 /// What a file is, by the names that test tools give.

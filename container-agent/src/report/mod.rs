@@ -1,6 +1,8 @@
 //! What an execution delivers besides its log: artifacts, and its changes as a patch batch.
 
+mod archive;
 pub mod artifacts;
+mod parallel_gzip;
 pub mod patch;
 
 use crate::api::ApiError;

@@ -144,7 +144,7 @@ pub struct Started {
     pub egress: Option<TcpListener>,
 }
 
-/// What the payload left in its workspace. Untrusted data: read it with [`crate::workspace::beneath`] only.
+/// What the payload left in its workspace. Untrusted data: read it with [`crate::beneath`] only.
 pub struct Collected {
     /// Only what was written.
     pub upper: OwnedFd,

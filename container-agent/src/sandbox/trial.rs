@@ -32,7 +32,7 @@ const WALLS: [(&str, &str, &str); 6] = [
     ("seccomp", "Seccomp:", "2"),
 ];
 /// How a failed step's error begins, its row, what it means, how to fix it.
-const STEPS: [(&str, &str, &str, &str); 11] = [
+const STEPS: [(&str, &str, &str, &str); 12] = [
     (
         "make the control groups",
         "control groups",
@@ -81,6 +81,12 @@ const STEPS: [(&str, &str, &str, &str); 11] = [
         "root directory",
         "a sandbox could not leave the machine's own: the kernel refuses it to what runs from its initial ramdisk",
         "start the machine from a disk, or let its first process switch_root to a tmpfs",
+    ),
+    (
+        "resource limits",
+        "ulimits",
+        "an execution that asks for what is usual would be refused",
+        "raise the hard limits of this agent (systemd: LimitNOFILE=1048576 LimitNPROC=infinity; ulimit -Hn, -Hu)",
     ),
     ("toolchain", "toolchains", "a toolchain cannot be shown to executions", "correct --toolchain"),
     ("Landlock", "Landlock", "the second wall for files is missing", "boot with lsm=landlock,…"),

@@ -13,8 +13,8 @@ use shared_contracts::limits::{FILE_BYTES_MAX, MIB, PATCH_OPERATIONS_MAX};
 use shared_contracts::paths::WorkspacePath;
 use shared_contracts::workspaces::FileMode;
 
-use super::beneath;
 use super::ignored::Ignored;
+use crate::beneath;
 use crate::sandbox::Collected;
 use crate::tools::settle::settle;
 

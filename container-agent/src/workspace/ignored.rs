@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::beneath;
+use crate::beneath;
 
 const RULES_BYTES_MAX: u64 = 1024 * 1024;
 

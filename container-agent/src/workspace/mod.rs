@@ -5,7 +5,6 @@
 //!   manifest ─▶ blobs that the cache lacks, in packs ─▶ cache/blobs ─ links ─▶ cache/trees/<project>-<revision>
 //! ```
 
-pub mod beneath;
 mod cache;
 pub mod changes;
 mod fetch;

@@ -80,6 +80,7 @@ pub fn leased(number: u64, generation: u32, command: &[&str]) -> LeasedExecution
             environment: BTreeMap::new(),
             limits: Limits { memory_mb: 256, disk_mb: 64, wall_seconds: 60, ..Limits::default() },
             artifacts: Vec::new(),
+            archive_artifacts: false,
             sandbox_tier: SandboxTier::Strong,
             sandbox_provider: None,
             image: None,

@@ -77,6 +77,7 @@ fn spec() -> ExecutionSpec {
         environment: BTreeMap::from([("LANG".into(), "C.UTF-8".into())]),
         limits: Limits::default(),
         artifacts: vec!["report/**".into()],
+        archive_artifacts: true,
         sandbox_tier: SandboxTier::Strong,
         sandbox_provider: None,
         image: None,

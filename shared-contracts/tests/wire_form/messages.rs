@@ -42,19 +42,58 @@ fn events() {
         EventBody::Artifact { artifact_id: ArtifactId::new(AT_MS, 1), path: "a/b".into(), size_bytes: 7 },
         ended,
     ];
-    let events: Vec<Event> = (1..)
-        .zip(bodies)
-        .map(|(sequence, body)| Event {
-            sequence,
-            generation: 1,
-            at_ms: AT_MS,
-            source: EventSource::Agent,
-            body,
-        })
-        .collect();
-    golden("events", &events);
+    golden("events", &numbered(bodies));
     golden("watch_sync", &WatchMessage::Sync { after: 7, head: 90 });
     golden("watcher_acknowledge", &WatcherMessage::Acknowledge { through: 7 });
+}
+
+fn numbered(bodies: impl IntoIterator<Item = EventBody>) -> Vec<Event> {
+    let event =
+        |(sequence, body)| Event { sequence, generation: 1, at_ms: AT_MS, source: EventSource::Agent, body };
+    (1..).zip(bodies).map(event).collect()
+}
+
+#[test]
+fn what_leaves_a_sandbox() {
+    let decided = EgressEvent {
+        moment: EgressMoment::Decided,
+        connection: 3,
+        allowed: true,
+        host: "registry.npmjs.org".into(),
+        port: Some(443),
+        address: Some("104.16.0.34:443".into()),
+        reason: "listed".into(),
+        message: "the project lists it".into(),
+        bytes_up: 0,
+        bytes_down: 0,
+        dropped_before: 0,
+    };
+    let ended = EgressEvent {
+        moment: EgressMoment::Ended,
+        reason: "closed".into(),
+        bytes_up: 900,
+        bytes_down: 40_000,
+        ..decided.clone()
+    };
+    let refused = EgressEvent {
+        allowed: false,
+        host: String::new(),
+        port: None,
+        address: None,
+        reason: "malformed".into(),
+        dropped_before: 2,
+        ..decided.clone()
+    };
+    let found = EventBody::SecretFound {
+        name: "NPM_TOKEN".into(),
+        place: SecretPlace::Patch,
+        path: ".npmrc".into(),
+        offset_bytes: 17,
+    };
+    let events = numbered([decided, ended, refused].map(EventBody::Egress).into_iter().chain([found]));
+    golden("sandbox_events", &events);
+    let names: Vec<_> = events.iter().map(|event| event.body.stream_name()).collect();
+    assert_eq!(names, ["egress", "egress", "egress", "secret_found"]);
 }
 
 #[test]

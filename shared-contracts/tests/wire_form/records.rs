@@ -82,6 +82,7 @@ fn executions() {
         environment: BTreeMap::new(),
         limits: RequestedLimits { memory_mb: Some(512), ..RequestedLimits::default() },
         artifacts: vec![],
+        archive_artifacts: true,
         priority: 5,
         sandbox_tier: Some(SandboxTier::Limited),
         sandbox_provider: Some(SandboxProvider::Namespaces),

@@ -27,6 +27,13 @@ pub async fn drain_container_agent(call: Call) -> Outcome<Response> {
     json(202, &container_agents::drain_container_agent(&call.bindings, owner(&call)?, id).await?)
 }
 
+pub async fn list_container_cleanups(call: Call) -> Outcome<Response> {
+    let page: PageQuery = call.query()?;
+    let id = call.parameter("container_agent_id")?;
+    let db = &call.bindings.db;
+    json_text(200, container_agents::list_container_cleanups(db, owner(&call)?, id, &page).await?)
+}
+
 pub async fn connect_container_agent(call: Call) -> Outcome<Response> {
     require_upgrade(&call)?;
     let account = account(&call)?;

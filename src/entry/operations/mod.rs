@@ -3,10 +3,12 @@
 mod accounts;
 mod artifacts;
 mod container_agents;
+mod containers;
 mod executions;
 mod owned;
 mod patches;
 mod projects;
+mod secrets;
 mod workspaces;
 
 use futures::FutureExt;
@@ -16,11 +18,13 @@ use worker::Response;
 use accounts::*;
 use artifacts::*;
 use container_agents::*;
+use containers::*;
 use executions::*;
 pub use owned::reader;
 pub use patches::wanted;
 use patches::*;
 use projects::*;
+use secrets::*;
 use workspaces::*;
 
 use super::call::Call;
@@ -44,7 +48,10 @@ pub const OPERATIONS: &[(&str, Operation)] = operations! {
     list_artifacts upload_artifact get_artifact download_artifact delete_artifact
     list_patches propose_patch propose_execution_patch apply_patches check_patches get_patch get_receipt
     list_conflicts revert_patch reject_patch
-    list_container_agents connect_container_agent get_container_agent drain_container_agent
+    list_secrets set_secret delete_secret
+    list_container_agents connect_container_agent get_container_agent drain_container_agent list_container_cleanups
+    list_sandboxes list_containers get_container get_container_stats
+    restart_container stop_container freeze_container thaw_container remove_container
 };
 
 async fn health(_: Call) -> Outcome<Response> {

@@ -2,13 +2,14 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use shared_contracts::append::{AppendAnswer, AppendHead};
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::containers::{ContainerAnswer, ContainerCommand};
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent,
 };
 use shared_contracts::events::{Event, EventBody, EventSource, LogLevel, LogStream, Usage};
 use shared_contracts::executions::Outcome;
-use shared_contracts::ids::ExecutionId;
+use shared_contracts::ids::{ContainerAgentId, ExecutionId};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -50,9 +51,23 @@ impl ScriptedAgent {
         leases: Vec<Lease>,
     ) -> (Self, Vec<Lease>) {
         let mut agent = Self::dial(tenant).await;
-        agent.say(&FromContainerAgent::Hello(Hello { capacity, leases, ..hello(name) })).await;
-        match agent.hears().await {
-            Said::Message(ToContainerAgent::Welcome { gone, .. }) => (agent, gone),
+        let (_, gone) = agent.is_welcome(Hello { capacity, leases, ..hello(name) }).await;
+        (agent, gone)
+    }
+
+    /// Welcomed with this hello; its id.
+    pub async fn connect_as(tenant: &Tenant, hello: Hello) -> (Self, ContainerAgentId) {
+        let mut agent = Self::dial(tenant).await;
+        let (id, _) = agent.is_welcome(hello).await;
+        (agent, id)
+    }
+
+    async fn is_welcome(&mut self, hello: Hello) -> (ContainerAgentId, Vec<Lease>) {
+        self.say(&FromContainerAgent::Hello(hello)).await;
+        match self.hears().await {
+            Said::Message(ToContainerAgent::Welcome { container_agent_id, gone, .. }) => {
+                (container_agent_id, gone)
+            }
             other => panic!("wanted a welcome, got {other:?}"),
         }
     }
@@ -79,6 +94,18 @@ impl ScriptedAgent {
         }
     }
 
+    /// The next message must be a question about containers.
+    pub async fn is_asked(&mut self) -> (u64, ContainerCommand) {
+        match self.hears().await {
+            Said::Message(ToContainerAgent::Container { request, command }) => (request, command),
+            other => panic!("wanted a question about containers, got {other:?}"),
+        }
+    }
+
+    pub async fn answers(&mut self, request: u64, answer: ContainerAnswer) {
+        self.say(&FromContainerAgent::Container { request, answer }).await;
+    }
+
     /// Accepts the next offer and gets its lease.
     pub async fn takes_work(&mut self) -> LeasedExecution {
         let execution_id = self.is_offered().await;
@@ -98,6 +125,7 @@ pub fn hello(name: &str) -> Hello {
         name: name.to_owned(),
         capacity: 1,
         sandbox_tier: SandboxTier::Strong,
+        sandboxes: Vec::new(),
         memory_mb_max: 4_096,
         cpu_cores_max: 4.0,
         leases: Vec::new(),

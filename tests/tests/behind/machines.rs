@@ -2,9 +2,10 @@
 
 use acceptance::agents::{Said, ScriptedAgent, Tenant, hello};
 use acceptance::{Project, command, plane};
-use shared_contracts::container_agents::ContainerAgent;
+use shared_contracts::container_agents::{ContainerAgent, ContainerAgentState};
 use shared_contracts::dispatch::{FromContainerAgent, Hello, ToContainerAgent};
 use shared_contracts::executions::{Execution, ExecutionState, RequestedLimits};
+use shared_contracts::ids::ContainerAgentId;
 
 use crate::alone;
 
@@ -33,6 +34,31 @@ async fn wanting(project: &Project, memory_mb: u32, cpu_cores: f64) -> Execution
     };
     let task = project.task().await;
     project.client.create_execution(project.id, task.id, &input).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_went_unheard_is_recorded_as_gone() {
+    let _alone = alone().await;
+    let tenant = Tenant::of(plane(), 1);
+    let (_there, there) = machine(&tenant, "there", 1_024, 1.0).await;
+    let gone = ContainerAgentId::new(acceptance::now_ms(), xtask::random::id_bits().unwrap());
+    let recent = ContainerAgentId::new(acceptance::now_ms(), xtask::random::id_bits().unwrap());
+    let insert = |id: ContainerAgentId, connected_at_ms: u64| {
+        format!(
+            "INSERT INTO container_agents (id, owner_id, name, state, version, capacity, sandbox_tier, shared,
+               connected_at_ms) VALUES ('{id}', '{}', '{id}', 'connected', '1', 1, 'none', 0, {connected_at_ms});",
+            tenant.id
+        )
+    };
+    let hour_ago = acceptance::now_ms() - 3_600_000;
+    let aged = format!("UPDATE container_agents SET connected_at_ms = {hour_ago} WHERE id = '{}'", there.id);
+    plane().sql(&(insert(gone, hour_ago) + &insert(recent, acceptance::now_ms()) + &aged)).unwrap();
+    plane().run_reconciler().await.unwrap();
+    let state = async |id| tenant.client.get_container_agent(id).await.unwrap().state;
+    assert_eq!(state(there.id).await, ContainerAgentState::Connected, "it has a connection");
+    assert_eq!(state(gone).await, ContainerAgentState::Disconnected);
+    assert_eq!(state(recent).await, ContainerAgentState::Connected, "it may just be coming");
+    plane().sql(&format!("DELETE FROM container_agents WHERE id = '{recent}'")).unwrap();
 }
 
 #[tokio::test]

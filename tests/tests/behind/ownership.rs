@@ -46,7 +46,10 @@ async fn everything() -> Everything {
             owner = execution.owner_id,
         ))
         .unwrap();
+    client.set_secret(project.id, "A_NAME", "of the owner's own").await.unwrap();
     let parameters = BTreeMap::from([
+        ("{container_id}", format!("{}.1", execution.id)),
+        ("{name}", "A_NAME".to_owned()),
         ("{token_id}", token.record.id.to_string()),
         ("{project_id}", project.id.to_string()),
         ("{task_id}", task.id.to_string()),
@@ -61,6 +64,7 @@ async fn everything() -> Everything {
     let proposal = serde_json::to_value(project.batch(vec![create("other", "text\n")])).unwrap();
     let bodies = BTreeMap::from([
         ("UpdateProject", json!({"name": "mine now"})),
+        ("SetSecret", json!({"value": "mine from now on"})),
         ("CreateTask", json!({"title": "mine now"})),
         ("UpdateTask", json!({"title": "mine now"})),
         ("FetchBlobs", json!({"sha256": [sha256]})),
@@ -122,7 +126,11 @@ async fn the_same_calls_find_the_owners_own() {
     let _alone = alone().await;
     let everything = everything().await;
     let client = owner();
-    for route in naming().filter(|route| route.method == "GET" && !route.path.ends_with("/download")) {
+    // A download's bytes are not there, and a container is on a machine, which is asked in tests of its own.
+    let is_tried = |route: &&Route| {
+        route.method == "GET" && !route.path.ends_with("/download") && !route.path.contains("{container_id}")
+    };
+    for route in naming().filter(is_tried) {
         if matches!(route.response, Body::EventStream(_)) {
             let response = everything.call(&client, route).raw().await.unwrap();
             assert_eq!(response.status(), 200, "{}", route.path);

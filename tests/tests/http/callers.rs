@@ -22,6 +22,8 @@ fn path(route: &Route) -> String {
     ];
     let path =
         prefixes.iter().fold(route.path.to_owned(), |path, (name, prefix)| path.replace(name, &id(prefix)));
+    let container = format!("{}.1", id("exe"));
+    let path = path.replace("{container_id}", &container).replace("{name}", "A_NAME");
     path.replace("{*path}", "a/b").replace("{sha256}", &"0".repeat(64))
 }
 

@@ -12,7 +12,7 @@ use super::table::{Bar, Row, ms, ratio};
 use crate::process::text_of;
 use crate::{build, layout};
 
-/// A line that `speed` prints.
+/// A line that a program prints that measures.
 #[derive(Debug, Clone, Deserialize)]
 struct Figure {
     what: String,
@@ -41,11 +41,13 @@ pub fn rows(row: u32) -> Result<Vec<Row>> {
         }
         _ => command.arg("growth"),
     };
-    let printed = text_of(&mut command)?;
-    printed
-        .lines()
-        .map(|line| shown(row, serde_json::from_str(line).context("a figure of `speed`")?))
-        .collect()
+    figures(row, &mut command)
+}
+
+/// What a program that measures has printed, a figure a line.
+pub fn figures(row: u32, command: &mut Command) -> Result<Vec<Row>> {
+    let printed = text_of(command)?;
+    printed.lines().map(|line| shown(row, serde_json::from_str(line).context("a figure")?)).collect()
 }
 
 fn shown(row: u32, figure: Figure) -> Result<Row> {
@@ -59,7 +61,7 @@ fn shown(row: u32, figure: Figure) -> Result<Row> {
     Ok(match (figure.bar, figure.grows_bar) {
         (Some(bar), _) => shown.peer(peer, ratio(ours, theirs)).bar(Bar::AtLeast(bar)),
         (None, Some(bar)) => shown.peer(peer, ratio(theirs, ours)).bar(Bar::AtMost(bar)),
-        (None, None) => bail!("a figure of `speed` has no bar: {}", figure.what),
+        (None, None) => bail!("a figure has no bar: {}", figure.what),
     })
 }
 

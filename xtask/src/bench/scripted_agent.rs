@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent,
 };
 use shared_contracts::limits::{CPU_CORES_CEILING, HEARTBEAT_SECONDS, MEMORY_MB_CEILING};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -46,6 +46,7 @@ impl ScriptedAgent {
             name: name.to_owned(),
             capacity: CAPACITY,
             sandbox_tier: SandboxTier::Strong,
+            sandboxes: Vec::new(),
             memory_mb_max: MEMORY_MB_CEILING,
             cpu_cores_max: CPU_CORES_CEILING,
             leases: Vec::new(),

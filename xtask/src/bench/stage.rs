@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::dispatch::LeasedExecution;
 use shared_contracts::executions::{
     CodingAgent, CreateExecution, Execution, ExecutionState, RequestedLimits,
@@ -12,6 +11,7 @@ use shared_contracts::executions::{
 use shared_contracts::ids::{ExecutionId, ProjectId};
 use shared_contracts::limits::PRIORITY_DEFAULT;
 use shared_contracts::projects::CreateProject;
+use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::tasks::CreateTask;
 
 use super::load::{self, Meter};
@@ -88,8 +88,13 @@ impl Stage {
             environment: Default::default(),
             limits: RequestedLimits { wall_seconds: Some(300), ..RequestedLimits::default() },
             artifacts: Vec::new(),
+            archive_artifacts: false,
             priority: PRIORITY_DEFAULT,
-            sandbox_tier: SandboxTier::None,
+            sandbox_tier: Some(SandboxTier::None),
+            sandbox_provider: None,
+            image: None,
+            terminal: None,
+            secrets: Vec::new(),
             revision: None,
         };
         Ok(self.client.create_execution(self.project, task.id, &request).await?)

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use shared_contracts::accounts::{AccessToken, CreateAccessToken, CreatedAccessToken};
 use shared_contracts::container_agents::ContainerAgent;
+use shared_contracts::containers::ContainerCleanup;
 use shared_contracts::ids::{ContainerAgentId, TokenId};
 use shared_contracts::page::{Page, PageQuery};
 
@@ -37,5 +38,13 @@ impl Client {
         agent: ContainerAgentId,
     ) -> Result<ContainerAgent, ClientError> {
         self.post(format!("/api/container-agents/{agent}/drain")).typed().await
+    }
+
+    pub async fn list_container_cleanups(
+        &self,
+        agent: ContainerAgentId,
+        page: &PageQuery,
+    ) -> Result<Page<ContainerCleanup>, ClientError> {
+        self.get(format!("/api/container-agents/{agent}/cleanups")).query(page).typed().await
     }
 }

@@ -3,12 +3,14 @@
 
 mod accounts;
 mod call;
+mod containers;
 mod error;
 mod events;
 mod executions;
 mod import;
 mod patches;
 mod projects;
+mod secrets;
 mod socket;
 pub mod sse_parser;
 mod sse_stream;

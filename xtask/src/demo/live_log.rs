@@ -41,6 +41,13 @@ fn text(event: &Event) -> Option<String> {
         EventBody::Artifact { path, size_bytes, .. } => {
             said("artifact", &format!("{path}, {}", terminal::bytes(*size_bytes)))
         }
+        EventBody::Egress(egress) => {
+            let verdict = if egress.allowed { "network" } else { "network refused" };
+            said(verdict, &format!("{}: {}", egress.host, egress.message))
+        }
+        EventBody::SecretFound { name, path, .. } => {
+            said("secret found", &format!("{name} stands in {path}"))
+        }
         EventBody::Ended { outcome, exit_code, exit_signal, reason, usage, .. } => {
             let color = if *outcome == Outcome::Succeeded { Tone::Good } else { Tone::Bad };
             let how = match (exit_code, exit_signal) {

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use shared_contracts::sandboxes::SandboxTier;
 use shared_contracts::events::EventBody;
 use shared_contracts::executions::{
     CodingAgent, CreateExecution, Execution, ExecutionState, RequestedLimits,
@@ -188,8 +187,13 @@ async fn execute(
         environment: BTreeMap::new(),
         limits: RequestedLimits { wall_seconds: Some(WALL_SECONDS), ..RequestedLimits::default() },
         artifacts: Vec::new(),
+        archive_artifacts: false,
         priority: PRIORITY_DEFAULT,
-        sandbox_tier: SandboxTier::default(),
+        sandbox_tier: None,
+        sandbox_provider: None,
+        image: None,
+        terminal: None,
+        secrets: Vec::new(),
         revision: Some(revision),
     };
     let started = Instant::now();

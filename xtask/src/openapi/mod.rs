@@ -147,8 +147,18 @@ fn takes_idempotency_key(route: &Route) -> bool {
 }
 
 fn tag(path: &str) -> &str {
-    let parts =
-        ["access-tokens", "container-agents", "artifacts", "patches", "executions", "workspace", "tasks"];
+    let parts = [
+        "access-tokens",
+        "container-agents",
+        "containers",
+        "sandboxes",
+        "artifacts",
+        "patches",
+        "executions",
+        "workspace",
+        "secrets",
+        "tasks",
+    ];
     parts
         .into_iter()
         .find(|part| path.contains(&format!("/{part}")))

@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use shared_contracts::page::{Page, PageQuery};
 use shared_contracts::{
-    accounts, artifacts, container_agents, events, executions, ids, patches, problem, projects, tasks,
-    workspaces,
+    accounts, artifacts, container_agents, containers, events, executions, ids, patches, problem, projects,
+    sandboxes, secrets, tasks, workspaces,
 };
 
 const PLACE: &str = "/components/schemas";
@@ -36,7 +36,11 @@ macro_rules! types {
 pub fn reference(generator: &mut SchemaGenerator, name: &str) -> Result<Value> {
     let schema = types! { generator, name;
         "Artifact" artifacts::Artifact,
+        "Container" containers::Container,
         "ContainerAgent" container_agents::ContainerAgent,
+        "ContainerList" containers::ContainerList,
+        "ContainerQuery" containers::ContainerQuery,
+        "ContainerStats" containers::ContainerStats,
         "CreateAccessToken" accounts::CreateAccessToken,
         "CreatedAccessToken" accounts::CreatedAccessToken,
         "CreateExecution" executions::CreateExecution,
@@ -63,7 +67,10 @@ pub fn reference(generator: &mut SchemaGenerator, name: &str) -> Result<Value> {
         "RejectPatch" patches::RejectPatch,
         "Revision" workspaces::Revision,
         "RevisionQuery" workspaces::RevisionQuery,
+        "SandboxKinds" sandboxes::SandboxKinds,
         "SearchQuery" events::SearchQuery,
+        "Secret" secrets::Secret,
+        "SetSecret" secrets::SetSecret,
         "StartedImport" workspaces::StartedImport,
         "StoredBlobs" workspaces::StoredBlobs,
         "Task" tasks::Task,
@@ -75,9 +82,11 @@ pub fn reference(generator: &mut SchemaGenerator, name: &str) -> Result<Value> {
         "AccessTokenPage" accounts::AccessToken,
         "ArtifactPage" artifacts::Artifact,
         "ContainerAgentPage" container_agents::ContainerAgent,
+        "ContainerCleanupPage" containers::ContainerCleanup,
         "ExecutionPage" executions::Execution,
         "PatchSummaryPage" patches::PatchSummary,
         "ProjectPage" projects::Project,
+        "SecretPage" secrets::Secret,
         "TaskPage" tasks::Task,
         "TreeItemPage" workspaces::TreeItem,
     };
@@ -127,6 +136,7 @@ pub fn path_parameter(name: &str) -> Value {
     let mut own = generator();
     let schema = match name {
         "artifact_id" => ids::ArtifactId::json_schema(&mut own),
+        "container_id" => containers::ContainerId::json_schema(&mut own),
         "container_agent_id" => ids::ContainerAgentId::json_schema(&mut own),
         "execution_id" => ids::ExecutionId::json_schema(&mut own),
         "import_id" => ids::ImportId::json_schema(&mut own),

@@ -17,6 +17,9 @@ use crate::random;
 pub struct Secrets {
     /// Signs the tokens of executions.
     pub signing_key: String,
+    /// Seals the secrets of projects; empty in a folder that an older version made, until it is used again.
+    #[serde(default)]
+    pub secrets_key: String,
     pub owners: Vec<Owner>,
     /// For a container agent that takes every owner's executions.
     pub shared_agent_token: String,
@@ -34,7 +37,11 @@ pub struct Owner {
 
 /// The secrets of this folder; in a new one, made and put into D1.
 pub fn ensure(folder: &StateFolder, wrangler: &Wrangler, owners: u32) -> Result<Secrets> {
-    if let Some(secrets) = folder.read_secrets()? {
+    if let Some(mut secrets) = folder.read_secrets()? {
+        if secrets.secrets_key.is_empty() {
+            secrets.secrets_key = random::secret()?;
+            folder.write_secrets(&secrets)?;
+        }
         return Ok(secrets);
     }
     let mut statements = String::new();
@@ -45,7 +52,8 @@ pub fn ensure(folder: &StateFolder, wrangler: &Wrangler, owners: u32) -> Result<
     let first = made.first().context("a plane has at least one owner")?.id;
     let shared_agent_token =
         make_token(first, "shared container agents", &[Scope::SharedContainerAgent], &mut statements)?;
-    let secrets = Secrets { signing_key: random::secret()?, owners: made, shared_agent_token };
+    let (signing_key, secrets_key) = (random::secret()?, random::secret()?);
+    let secrets = Secrets { signing_key, secrets_key, owners: made, shared_agent_token };
     let file = folder.path().join("bootstrap.sql");
     fs::write(&file, statements).with_context(|| format!("cannot write {}", file.display()))?;
     wrangler.execute_file(&file)?;

@@ -12,6 +12,8 @@ use crate::layout;
 
 /// For the Worker's state: nobody else's business.
 const PRIVATE: u32 = 0o700;
+/// A test may give the Worker another one, or none.
+const SECRETS_KEY: &str = "SECRETS_KEY";
 /// Sandboxes run as other users and have their overlays below the container agent's folder: they must get there.
 const PASSABLE: u32 = 0o711;
 
@@ -75,6 +77,9 @@ impl StateFolder {
     /// The Worker's variables, where wrangler reads them; not on its command line, which every user can see.
     pub fn write_vars(&self, secrets: &Secrets, more: &[(String, String)]) -> Result<()> {
         let mut text = format!("PATCHBAY_SIGNING_KEY={}\n", secrets.signing_key);
+        if !more.iter().any(|(name, _)| name == SECRETS_KEY) {
+            text.push_str(&format!("{SECRETS_KEY}={}\n", secrets.secrets_key));
+        }
         for (name, value) in more {
             if value.contains(['\n', '"']) {
                 bail!(

@@ -9,6 +9,7 @@ mod helpers;
 mod npm;
 mod toolchain;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
 pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
 
 use crate::layout;
-use crate::process::text_of;
+use crate::process::{run, text_of};
 use crate::terminal;
 
 /// What `cargo xtask test` writes from nothing: builds, npm's packages, the state of its planes.
@@ -49,6 +50,7 @@ pub fn everything(extent: Extent) -> Result<()> {
     if extent == Extent::Everything {
         CARGO_DENY.ensure()?;
         ensure_cpp()?;
+        ensure_registry()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
     Ok(())
@@ -83,4 +85,25 @@ fn ensure_cpp() -> Result<()> {
         );
     }
     debian::install(&["g++"])
+}
+
+/// The registry that tests pull images from; they start and stop it themselves.
+fn ensure_registry() -> Result<()> {
+    if let Ok(version) = text_of(Command::new("docker-registry").arg("--version")) {
+        terminal::found("docker-registry", version.lines().next().unwrap_or_default(), None);
+        return Ok(());
+    }
+    if !debian::has_apt() {
+        bail!(
+            "`docker-registry` is missing, which tests pull images from; install it (Debian has a package)"
+        );
+    }
+    debian::install(&["docker-registry"])?;
+    // The package starts one for the whole machine, on port 5000, which nobody asked for.
+    if Path::new("/run/systemd/system").exists() {
+        let mut systemctl = Command::new("systemctl");
+        systemctl.args(["disable", "--now", "docker-registry.service"]);
+        run("stopping the registry that Debian's package started", &mut systemctl)?;
+    }
+    Ok(())
 }

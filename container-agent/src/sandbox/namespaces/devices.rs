@@ -11,8 +11,18 @@ use super::sys;
 const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Files of `/proc` that tell or change what concerns the whole machine. An empty file stands in for each.
-const MASKED_FILES: [&str; 6] =
-    ["kcore", "keys", "timer_list", "sysrq-trigger", "latency_stats", "sched_debug"];
+const MASKED_FILES: [&str; 8] = [
+    "kcore",
+    "keys",
+    "timer_list",
+    "sysrq-trigger",
+    "latency_stats",
+    "sched_debug",
+    // Others' keystrokes and packets can be timed by it.
+    "interrupts",
+    // Whoever chooses an attack would read it first.
+    "config.gz",
+];
 const READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "asound"];
 
 /// The helper's half: nodes bound from the host, links, and a directory for the pseudo-terminals.

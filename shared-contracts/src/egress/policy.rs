@@ -9,11 +9,8 @@
 
 use std::fmt;
 
-use super::decision::shown;
 use super::host::{Host, HostFault, Target};
-
-/// A person reads this list; one that is longer wants a wildcard.
-const ENTRIES_MAX: usize = 256;
+use crate::limits::{EGRESS_ENTRIES_MAX, EGRESS_ENTRY_BYTES_MAX};
 
 /// Empty by default: nothing may be reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +27,7 @@ enum Rule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     #[error(
-        "the egress list has {entries} entries and may have {ENTRIES_MAX}; join some with a wildcard such as *.example.com:443"
+        "the egress list has {entries} entries and may have {EGRESS_ENTRIES_MAX}; join some with a wildcard such as *.example.com:443"
     )]
     TooMany { entries: usize },
     /// `number` counts from 1.
@@ -55,15 +52,11 @@ pub enum EntryFault {
 impl Policy {
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, PolicyError> {
         let entries: Vec<_> = entries.into_iter().collect();
-        if entries.len() > ENTRIES_MAX {
+        if entries.len() > EGRESS_ENTRIES_MAX {
             return Err(PolicyError::TooMany { entries: entries.len() });
         }
         let numbered = (1..).zip(entries).map(|(number, entry)| {
-            Rule::parse(entry).map_err(|fault| PolicyError::Entry {
-                number,
-                entry: shown(entry.as_bytes()),
-                fault,
-            })
+            Rule::parse(entry).map_err(|fault| PolicyError::Entry { number, entry: shown(entry), fault })
         });
         Ok(Self { rules: numbered.collect::<Result<_, _>>()? })
     }
@@ -105,6 +98,22 @@ impl Rule {
             (Self::Below { .. }, Host::Address(_)) => false,
         }
     }
+}
+
+/// What was written, as printable ASCII of bounded length.
+fn shown(entry: &str) -> String {
+    let mut shown: String =
+        entry.chars().take(EGRESS_ENTRY_BYTES_MAX).flat_map(char::escape_default).collect();
+    if shown.len() > EGRESS_ENTRY_BYTES_MAX {
+        shown.truncate(EGRESS_ENTRY_BYTES_MAX);
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// The rule of one entry, for a field that holds a list of them.
+pub fn egress_entry(entry: &str, _: &()) -> garde::Result {
+    Rule::parse(entry).map(drop).map_err(garde::Error::new)
 }
 
 impl fmt::Display for Rule {
@@ -165,8 +174,8 @@ mod tests {
             let error = Policy::parse([entry]).unwrap_err();
             assert_eq!(error, PolicyError::Entry { number: 1, entry: entry.into(), fault });
         }
-        let many = vec!["example.com:443"; ENTRIES_MAX + 1];
-        assert_eq!(Policy::parse(many), Err(PolicyError::TooMany { entries: ENTRIES_MAX + 1 }));
+        let many = vec!["example.com:443"; EGRESS_ENTRIES_MAX + 1];
+        assert_eq!(Policy::parse(many), Err(PolicyError::TooMany { entries: EGRESS_ENTRIES_MAX + 1 }));
     }
 
     proptest! {

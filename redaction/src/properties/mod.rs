@@ -1,166 +1,31 @@
 //! What holds for every secret, every encoding and every cut: nothing of the secret is left, and nothing else is taken.
-//! `PROPTEST_CASES=1000000` makes it a long run.
-
-use std::borrow::Cow;
+//! `PROPTEST_CASES=1000000` makes it a long run; with `-- --nocapture` it says how long.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+mod cases;
+mod clean;
+mod encodings;
+mod long;
+mod sweep;
+
+use self::encodings::{Chosen, ESCAPINGS, Escaping, escape};
 use crate::Redactor;
 
 /// Unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 2_000;
 
+fn cases_asked() -> Option<u32> {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok())
+}
+
 /// With `each` texts of a case tried, so many fewer cases.
-fn cases(each: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = asked.unwrap_or(CASES).div_ceil(each);
+fn config(each: u32) -> ProptestConfig {
+    let cases = cases_asked().unwrap_or(CASES).div_ceil(each);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-/// Encodings of text byte by byte. In those that are mixed, `chosen` says which bytes are escaped that need not be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Escaping {
-    None,
-    Lines,
-    SingleQuotes,
-    SingleInDoubleQuotes,
-    DoubleQuotes,
-    Backslashes,
-    AnsiC,
-    AnsiCOctal,
-    Json,
-    JsonUpper,
-    JsonInJson,
-    PercentLower,
-    PercentUpper,
-    PercentAll,
-    PercentTwice,
-    Form,
-    JsonInPercent,
-    PercentInJson,
-}
-
-const ESCAPINGS: [Escaping; 18] = [
-    Escaping::None,
-    Escaping::Lines,
-    Escaping::SingleQuotes,
-    Escaping::SingleInDoubleQuotes,
-    Escaping::DoubleQuotes,
-    Escaping::Backslashes,
-    Escaping::AnsiC,
-    Escaping::AnsiCOctal,
-    Escaping::Json,
-    Escaping::JsonUpper,
-    Escaping::JsonInJson,
-    Escaping::PercentLower,
-    Escaping::PercentUpper,
-    Escaping::PercentAll,
-    Escaping::PercentTwice,
-    Escaping::Form,
-    Escaping::JsonInPercent,
-    Escaping::PercentInJson,
-];
-
-type Chosen<'a> = &'a dyn Fn(usize) -> bool;
-
-fn json(text: &[u8], chosen: Chosen<'_>, upper: bool) -> Vec<u8> {
-    let text = String::from_utf8_lossy(text);
-    let mut out = String::new();
-    for (at, char) in text.chars().enumerate() {
-        match char {
-            '"' if !chosen(at) => out.push_str(r#"\""#),
-            '\\' if !chosen(at) => out.push_str(r"\\"),
-            '\n' if !chosen(at) => out.push_str(r"\n"),
-            '\t' if !chosen(at) => out.push_str(r"\t"),
-            '/' if !chosen(at) => out.push_str(r"\/"),
-            char if chosen(at) || char < ' ' || char == '"' || char == '\\' => {
-                for unit in char.encode_utf16(&mut [0; 2]) {
-                    out += &if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
-                }
-            }
-            char => out.push(char),
-        }
-    }
-    out.into_bytes()
-}
-
-fn percent(text: &[u8], chosen: Chosen<'_>, upper: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (at, byte) in text.iter().enumerate() {
-        if chosen(at) || !(byte.is_ascii_alphanumeric() || b"-_.~".contains(byte)) {
-            let escaped = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
-            out.extend(escaped.into_bytes());
-        } else {
-            out.push(*byte);
-        }
-    }
-    out
-}
-
-fn each(text: &[u8], escape: impl Fn(usize, u8) -> Option<String>) -> Vec<u8> {
-    let escaped =
-        |(at, byte): (usize, &u8)| escape(at, *byte).map_or_else(|| vec![*byte], String::into_bytes);
-    text.iter().enumerate().flat_map(escaped).collect()
-}
-
-fn escape(text: &[u8], escaping: Escaping, chosen: Chosen<'_>) -> Vec<u8> {
-    let never: Chosen<'_> = &|_| false;
-    let quoted =
-        |quote: &str, body: Vec<u8>| [quote.as_bytes(), &body, &quote.as_bytes()[quote.len() - 1..]].concat();
-    let ansi_c = |octal: bool| {
-        let body = each(text, |at, byte| match byte {
-            b'\n' if !chosen(at) => Some(r"\n".into()),
-            b'\'' | b'\\' if !chosen(at) => Some(format!("\\{}", char::from(byte))),
-            _ if (chosen(at) || !(b' '..0x7f).contains(&byte) || b"'\\".contains(&byte)) && octal => {
-                Some(format!("\\{byte:03o}"))
-            }
-            _ if chosen(at) || !(b' '..0x7f).contains(&byte) || b"'\\".contains(&byte) => {
-                Some(format!("\\x{byte:02x}"))
-            }
-            _ => None,
-        });
-        quoted("$'", body)
-    };
-    match escaping {
-        Escaping::None => text.to_vec(),
-        Escaping::Lines => {
-            let broken = text.iter().enumerate().map(|(at, byte)| {
-                if at > 0 && chosen(at) { (&b"\r\n  "[..], byte) } else { (&b""[..], byte) }
-            });
-            broken.flat_map(|(end, byte)| end.iter().chain([byte])).copied().collect()
-        }
-        Escaping::SingleQuotes => quoted("'", each(text, |_, byte| (byte == b'\'').then(|| r"'\''".into()))),
-        Escaping::SingleInDoubleQuotes => {
-            quoted("'", each(text, |_, byte| (byte == b'\'').then(|| r#"'"'"'"#.into())))
-        }
-        Escaping::DoubleQuotes => quoted(
-            "\"",
-            each(text, |_, byte| b"\"\\$`!".contains(&byte).then(|| format!("\\{}", char::from(byte)))),
-        ),
-        Escaping::Backslashes => each(text, |_, byte| {
-            let plain = byte.is_ascii_alphanumeric() || !byte.is_ascii() || byte == b'\n';
-            (!plain).then(|| format!("\\{}", char::from(byte)))
-        }),
-        Escaping::AnsiC => ansi_c(false),
-        Escaping::AnsiCOctal => ansi_c(true),
-        Escaping::Json => json(text, chosen, false),
-        Escaping::JsonUpper => json(text, chosen, true),
-        Escaping::JsonInJson => json(&json(text, chosen, false), never, false),
-        Escaping::PercentLower => percent(text, chosen, false),
-        Escaping::PercentUpper => percent(text, chosen, true),
-        Escaping::PercentAll => percent(text, &|_| true, true),
-        Escaping::PercentTwice => percent(&percent(text, chosen, true), never, true),
-        Escaping::Form => {
-            let spaces: Vec<u8> = text.iter().map(|byte| if *byte == b' ' { 0 } else { *byte }).collect();
-            let encoded = String::from_utf8(percent(&spaces, never, true)).unwrap();
-            encoded.replace("%00", "+").into_bytes()
-        }
-        Escaping::JsonInPercent => percent(&json(text, chosen, false), never, true),
-        Escaping::PercentInJson => json(&percent(text, chosen, true), never, false),
-    }
 }
 
 /// Values with what each encoding treats in its own way. What looks like an escape is excepted, as documented.
@@ -238,7 +103,7 @@ fn base64_decoded(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(config(1))]
 
     #[test]
     fn an_escaped_secret_goes_and_what_stands_around_it_stays(
@@ -275,6 +140,8 @@ proptest! {
         upper in any::<bool>(),
         separator in select(vec!["", ":", " ", "\n"]),
     ) {
+        // A backslash would belong to the secret escaped for JSON, and go with it.
+        prop_assume!(before.last() != Some(&b'\\'));
         let redactor = Redactor::new([("NAME", &secret)]).unwrap();
         let text = [&before[..], &secret, &after].concat();
         let encoded = match engine {
@@ -324,33 +191,10 @@ proptest! {
             prop_assert!(!contains(&out, value), "{:?} in {:?}", value, String::from_utf8_lossy(&planted));
         }
     }
-
-    /// One line a case, each against fifty secrets: in a million lines at most one may lose anything.
-    #[test]
-    fn clean_lines_stay(
-        seed in any::<[u64; 4]>(),
-        words in prop::collection::vec("[a-z_]{2,12}", 1..8),
-        kind in 0..6,
-    ) {
-        thread_local!(static REDACTOR: Redactor = fifty_secrets());
-        let [a, b, c, d] = seed;
-        let line = match kind {
-            0 => format!("2026-01-02T03:04:05.{a:06}Z INFO {}: {b} of {c} in {d} ms", words.join("::")),
-            1 => format!(r#"{{"id":"{a:016x}{b:016x}","message":"it\"s {}\nnext","n":{c}}}"#, words.join(" ")),
-            2 => format!("commit {a:016x}{b:016x}{c:08x} {}", words.join("-")),
-            3 => BASE64_STANDARD.encode([a, b, c, d].map(u64::to_be_bytes).concat()),
-            4 => format!("https://{}/?q={}&t=%{:02x}", words.join("."), BASE64_URL_SAFE.encode(a.to_be_bytes()), b % 256),
-            _ => format!("{:p} {:?}", &seed, words),
-        };
-        REDACTOR.with(|redactor| {
-            prop_assert!(matches!(redactor.redact_text(&line), Cow::Borrowed(_)), "{}", line);
-            Ok(())
-        })?;
-    }
 }
 
 proptest! {
-    #![proptest_config(cases(20))]
+    #![proptest_config(config(20))]
 
     #[test]
     fn every_cut_and_single_bytes_give_what_the_whole_gives(
@@ -374,20 +218,34 @@ proptest! {
     }
 }
 
-/// As generated tokens are: a prefix and random characters.
-fn fifty_secrets() -> Redactor {
-    let secrets = (0..50_u64).map(|at| {
-        let mixed = (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let digits =
-            BASE64_URL_SAFE_NO_PAD.encode([mixed, mixed.rotate_left(23) ^ at].map(u64::to_be_bytes).concat());
-        let kept = [8, 12, 22][at as usize % 3];
-        (format!("S{at}"), format!("{}{}", ["", "sk-", "ghp_"][at as usize % 3], &digits[..kept]))
-    });
-    Redactor::new(secrets).unwrap()
-}
-
 /// What escaped quoting and white space beside a secret decode to, which is nothing.
 fn unescaped(left: &str) -> String {
     let symbols = crate::view::symbols(left.as_bytes(), crate::view::Decode::ALL, false);
     String::from_utf8_lossy(&symbols).into_owned()
+}
+
+/// Splitmix: as many choices as a long text wants, from one number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// So many characters of base64, as in a token.
+    fn characters(&mut self, count: usize) -> String {
+        let bytes: Vec<u8> = (0..count).map(|_| self.next() as u8).collect();
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)[..count].to_owned()
+    }
 }
