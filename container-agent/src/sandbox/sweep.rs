@@ -2,7 +2,7 @@
 //! need no sweeping, because they end with the helper; control groups and directories do.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -24,6 +24,8 @@ pub enum LockError {
         "another agent uses the state directory {path}; stop it, or give this one a directory of its own (--state-dir)"
     )]
     Held { path: PathBuf },
+    #[error("{path} belongs to another user; remove it, or set TMPDIR to a directory of your own")]
+    Foreign { path: PathBuf },
 }
 
 impl StateLock {
@@ -56,9 +58,17 @@ pub fn sweep_cgroups(instance: &str) {
     }
 }
 
-/// Where `try` keeps its directories.
-pub fn try_parent() -> PathBuf {
-    std::env::temp_dir().join("patchbay-try")
+/// Where `try` keeps its directories: a place for each user, who must be the one who made it.
+pub fn try_parent() -> Result<PathBuf, LockError> {
+    let user = rustix::process::geteuid().as_raw();
+    let name = if user == 0 { "patchbay-try".to_owned() } else { format!("patchbay-try-{user}") };
+    let path = std::env::temp_dir().join(name);
+    if fs::create_dir(&path).is_err()
+        && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir() || found.uid() != user)
+    {
+        return Err(LockError::Foreign { path });
+    }
+    Ok(path)
 }
 
 /// A directory of one short run's own, with an instance of its own.

@@ -19,7 +19,7 @@ await() {
     done
 }
 # The payload itself, not the agent that was told its name.
-runs() { pgrep -f "^sleep $1" > /dev/null; }
+runs() { ps -o args | grep -q "^sleep $1"; }
 gone() { ! runs "$1"; }
 # Control groups of sandboxes, wherever they are.
 groups() { find /sys/fs/cgroup -path '*/patchbay/*' -type d | grep .; }

@@ -173,11 +173,19 @@ pub const SCENARIOS: &[Scenario] = &[
         // Started again in the group that the dead one left, as a service is.
         name: "kill-9-of-a-service",
         by: &[User],
-        script: "service() { (echo 0 > $1/cgroup.procs && exec patchbay-agent try $OPTIONS -- $2); }
+        script: "service() { echo 0 > $1/cgroup.procs && exec patchbay-agent try $OPTIONS -- $2; }
             mkdir $PARENT/service; service $PARENT/service 'sleep 98764' & await runs 98764
-            kill -9 $(pgrep -f '^patchbay-agent try'); await gone 98764; groups > /dev/null && echo left
-            service $PARENT/service/patchbay-agent true && clean",
+            kill -9 $!; await gone 98764; groups > /dev/null && echo left
+            (service $PARENT/service/patchbay-agent true) && clean",
         expected: Says(0, &["left"]),
+    },
+    Scenario {
+        name: "users-do-not-meet-in-tmp",
+        by: &[Root],
+        script: "mkdir /tmp/patchbay-try
+            su user -c 'patchbay-agent try --limits none --workspace-disk directory -- true' || echo BROKEN
+            chown user /tmp/patchbay-try; patchbay-agent try -- true; code=$?; rmdir /tmp/patchbay-try; clean; exit $code",
+        expected: Says(1, &["/tmp/patchbay-try belongs to another user"]),
     },
     Scenario {
         name: "a-closed-directory-is-removed",
