@@ -14,12 +14,13 @@ use crate::process::{run, text_of};
 use crate::{layout, terminal};
 
 const QEMU_PACKAGE: &str = "qemu-system-x86";
-/// Depends on the newest kernel of Debian's.
+/// Depends on the newest kernel of Debian's, whose package's name ends with its version.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+const KERNEL_PREFIX: &str = "linux-image-";
 const BUSYBOX_PACKAGE: &str = "busybox-static";
-const KERNEL: &str = "vmlinuz";
-const MODULES: [&str; 2] = ["loop.ko", "overlay.ko"];
-const BUSYBOX: &str = "busybox";
+/// The ends of paths in the packages.
+const MODULES: [&str; 2] = ["block/loop.ko", "overlayfs/overlay.ko"];
+const BUSYBOX: &str = "bin/busybox";
 
 /// Files that a guest boots from.
 #[derive(Debug)]
@@ -40,36 +41,46 @@ pub fn guest() -> Result<GuestFiles> {
     debian::install(&[QEMU_PACKAGE])?;
     let version = text_of(Command::new(QEMU).arg("--version"))?;
     terminal::found("QEMU", version.lines().next().unwrap_or_default(), None);
-    let package = newest_kernel()?;
+    let version = newest_kernel()?;
+    let package = format!("{KERNEL_PREFIX}{version}");
+    let kernel = format!("boot/vmlinuz-{version}");
     let folder = layout::cache()?.join("guest");
     let kernel_folder = folder.join(&package);
-    unpack(&package, &kernel_folder, &[&[KERNEL], MODULES.as_slice()].concat())?;
+    unpack(&package, &kernel_folder, &[&[kernel.as_str()], MODULES.as_slice()].concat())?;
     unpack(BUSYBOX_PACKAGE, &folder, &[BUSYBOX])?;
     Ok(GuestFiles {
-        kernel: kernel_folder.join(KERNEL),
-        modules: MODULES.map(|module| kernel_folder.join(module)).to_vec(),
-        busybox: folder.join(BUSYBOX),
+        kernel: place(&kernel_folder, &kernel),
+        modules: MODULES.map(|module| place(&kernel_folder, module)).to_vec(),
+        busybox: place(&folder, BUSYBOX),
         package,
     })
 }
 
+/// Where a file of a package is put.
+fn place(folder: &Path, path: &str) -> PathBuf {
+    folder.join(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// Its version.
 fn newest_kernel() -> Result<String> {
     let depends = text_of(Command::new("apt-cache").args(["depends", KERNEL_PACKAGE]))?;
-    let named = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let named = named.with_context(|| {
+    let named =
+        depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")?.strip_prefix(KERNEL_PREFIX));
+    named.map(str::to_owned).with_context(|| {
         format!("Debian's package lists do not say what {KERNEL_PACKAGE} is; run `apt-get update`")
-    })?;
-    Ok(format!("linux-image-{named}"))
+    })
 }
 
 /// The named files of a package, wherever in it they are.
 fn unpack(package: &str, folder: &Path, wanted: &[&str]) -> Result<()> {
-    if wanted.iter().all(|name| folder.join(name).exists()) {
+    if wanted.iter().all(|name| place(folder, name).exists()) {
         terminal::found(package, "unpacked", None);
         return Ok(());
     }
     let started = Instant::now();
     let download = folder.join("download");
+    // What an interrupted run left.
+    let _ = fs::remove_dir_all(&download);
     fs::create_dir_all(&download).with_context(|| format!("cannot make {}", download.display()))?;
     run(
         &format!("downloading {package}"),
@@ -82,7 +93,7 @@ fn unpack(package: &str, folder: &Path, wanted: &[&str]) -> Result<()> {
     let file = file.with_context(|| format!("apt-get downloaded no {package}"))?.path();
     pick(&file, folder, wanted)?;
     fs::remove_dir_all(&download)?;
-    if let Some(absent) = wanted.iter().find(|name| !folder.join(name).exists()) {
+    if let Some(absent) = wanted.iter().find(|name| !place(folder, name).exists()) {
         bail!("the package {package} holds no {absent}");
     }
     terminal::found(package, "downloaded and unpacked", Some(started.elapsed()));
@@ -97,14 +108,12 @@ fn pick(package: &Path, folder: &Path, wanted: &[&str]) -> Result<()> {
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // `vmlinuz-6.1.0-1-cloud-amd64`
-        let found = wanted.iter().find(|wanted| name == **wanted || name.starts_with(&format!("{wanted}-")));
+        let found = wanted.iter().find(|wanted| path.ends_with(wanted));
         if let Some(found) = found.filter(|_| entry.header().entry_type().is_file()) {
             // Whole or not at all.
-            let part = folder.join(format!("{found}.part"));
+            let part = folder.join("part");
             std::io::copy(&mut entry, &mut File::create(&part)?)?;
-            fs::rename(part, folder.join(found))?;
+            fs::rename(part, place(folder, found))?;
         }
     }
     let status = reading.wait()?;
