@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
 
 /// As whom, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,15 @@ pub struct Scenario {
     expected: Expected,
 }
 
+/// What doctor finds out by running a sandbox.
+const SHOWN: [&str; 3] = ["sandbox", "limits in force", "pause"];
+
+#[derive(Debug, Deserialize)]
+struct Report {
+    tier: SandboxTier,
+    findings: Vec<Finding>,
+}
+
 #[derive(Debug)]
 enum Expected {
     /// Exit code, and texts that must be printed. `BROKEN` and `NOT REACHED` never may.
@@ -50,7 +60,7 @@ enum Expected {
     /// `try --stats` says at most and at least so many milliseconds of CPU.
     CpuMs(u64, u64),
     /// doctor's tier; the rows that are not good, for each of [`By`] that runs it.
-    Tier(&'static str, &'static [(By, &'static [&'static str])]),
+    Tier(SandboxTier, &'static [(By, &'static [&'static str])]),
     /// doctor's tier is `none`: for this row, with this in its text or its fix.
     Missing(&'static str, &'static str),
 }
@@ -58,7 +68,7 @@ enum Expected {
 use By::{Ramdisk, Root, Stranger, User};
 use Expected::{CpuMs, Missing, Says, Tier};
 
-pub const SCENARIOS: &[Scenario] = &[
+pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a-ramdisk-is-no-root",
         by: &[Ramdisk],
@@ -70,7 +80,7 @@ pub const SCENARIOS: &[Scenario] = &[
         by: &[Root, User],
         script: "alone patchbay-agent doctor --json $OPTIONS --state-dir $HOME/state; [ ! -e $HOME/state ] || echo BROKEN",
         expected: Tier(
-            "limited",
+            SandboxTier::Limited,
             &[(Root, &["Landlock"]), (User, &["Landlock", "disk limit", "privilege"])],
         ),
     },
@@ -214,33 +224,34 @@ impl Scenario {
                 ensure!((least..=most).contains(&used), "{used} ms of CPU, not {least} to {most}");
             }
             Tier(tier, rows) => {
-                let (found, findings) = report(said)?;
+                let report = report(said)?;
                 let wanted = rows.iter().find(|(of, _)| *of == by).map(|(_, rows)| rows.iter().copied());
                 let wanted: BTreeSet<_> = wanted.into_iter().flatten().collect();
-                let bad = findings.iter().filter(|row| row["verdict"] != "good");
-                let bad: BTreeSet<_> = bad.filter_map(|row| row["what"].as_str()).collect();
+                let bad = report.findings.iter().filter(|row| row.verdict != Verdict::Good);
+                let bad: BTreeSet<_> = bad.map(|row| row.what.as_str()).collect();
                 ensure!(bad == wanted, "not good: {bad:?} instead of {wanted:?}");
-                ensure!(found == tier, "tier {found} instead of {tier}");
+                for what in SHOWN {
+                    ensure!(report.findings.iter().any(|row| row.what == what), "no row `{what}`");
+                }
+                ensure!(report.tier == tier, "tier {} instead of {}", report.tier.as_str(), tier.as_str());
             }
             Missing(what, text) => {
-                let (found, findings) = report(said)?;
-                ensure!(found == "none", "tier {found} instead of none");
-                let row = findings.iter().find(|row| row["what"] == what && row["verdict"] == "missing");
-                let row = row.with_context(|| format!("no row `{what}` is missing"))?.to_string();
-                ensure!(row.replace('\\', "").contains(text), "it does not say `{text}`: {row}");
+                let report = report(said)?;
+                ensure!(report.tier == SandboxTier::None, "tier {} instead of none", report.tier.as_str());
+                let mut rows = report.findings.iter().filter(|row| row.verdict == Verdict::Missing);
+                let row = rows.find(|row| row.what == what);
+                let row = row.with_context(|| format!("no row `{what}` is missing"))?;
+                let says = row.found.contains(text) || row.fix.contains(text);
+                ensure!(says, "it does not say `{text}`: {}; {}", row.found, row.fix);
             }
         }
         Ok(())
     }
 }
 
-fn report(said: &str) -> Result<(String, Vec<Value>)> {
-    let Some(line) = said.lines().find(|line| line.starts_with('{')) else {
-        bail!("doctor printed no report")
-    };
-    let report: Value = serde_json::from_str(line)?;
-    let findings = report["findings"].as_array().context("no findings")?;
-    Ok((report["tier"].as_str().unwrap_or_default().to_owned(), findings.clone()))
+fn report(said: &str) -> Result<Report> {
+    let line = said.lines().find(|line| line.starts_with('{')).context("doctor printed no report")?;
+    Ok(serde_json::from_str(line)?)
 }
 
 #[cfg(test)]
@@ -261,8 +272,9 @@ mod tests {
     fn a_row_of_doctor_that_is_less_or_more_than_expected_is_a_failure() {
         let doctor = SCENARIOS.iter().find(|scenario| scenario.name == "doctor").unwrap();
         let said = |rows: &[&str]| {
-            let rows: Vec<_> =
-                rows.iter().map(|what| serde_json::json!({"what": what, "verdict": "limited"})).collect();
+            let row = |what: &&str, verdict| serde_json::json!({"what": what, "verdict": verdict, "found": "", "meaning": "", "fix": ""});
+            let limited = rows.iter().map(|what| row(what, "limited"));
+            let rows: Vec<_> = SHOWN.iter().map(|what| row(what, "good")).chain(limited).collect();
             serde_json::json!({"tier": "limited", "findings": rows}).to_string()
         };
         assert!(doctor.judge(Root, 0, &said(&["Landlock"])).is_ok());
