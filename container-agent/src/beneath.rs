@@ -90,11 +90,10 @@ pub fn read_link(root: &OwnedFd, path: &Path) -> io::Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(&link, "", Vec::new())?.into_bytes())
 }
 
-/// Whether overlayfs marked this directory of an upper layer: opaque, or moved here from elsewhere.
+/// Whether overlayfs marked this directory of an upper layer: opaque, or moved here from elsewhere. A user's overlay has
+/// its marks among the user's attributes. Where a payload can make such a mark itself, it only makes more be compared.
 pub fn hides_lower(upper: &OwnedFd, path: &Path) -> io::Result<bool> {
     let directory = open(upper, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    // A user's overlay has them among the user's own attributes. A payload that writes such ones itself only has more
-    // compared than need be.
     for name in
         ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque", "user.overlay.redirect"]
     {

@@ -8,6 +8,7 @@ use crate::output::sender::{SendEnd, Sender};
 use crate::output::spool::Spool;
 use crate::record::Record;
 use crate::run::Agent;
+use crate::sandbox::sweep::remove_tree;
 
 /// Finds them and starts a task for each. Their leases are in the table before the first hello.
 pub fn start(agent: &Arc<Agent>) {
@@ -21,7 +22,7 @@ pub fn start(agent: &Arc<Agent>) {
             }
             Err(error) => {
                 tracing::info!(directory = %directory.display(), %error, "removed an execution that never began");
-                let _ = std::fs::remove_dir_all(&directory);
+                let _ = remove_tree(&directory);
             }
         }
     }
@@ -43,7 +44,7 @@ async fn flush(agent: Arc<Agent>, held: Arc<Held>, spool: Arc<Spool>, directory:
         _ = stop.wait_for(|stop| matches!(stop, Stopping::Abandon(_))) => SendEnd::Flushed,
     };
     tracing::info!(execution = %lease.execution_id, ?end, "closed a run that was cut off");
-    let _ = tokio::fs::remove_dir_all(&directory).await;
+    let _ = tokio::task::spawn_blocking(move || remove_tree(&directory)).await;
     match end {
         SendEnd::Flushed => agent.abandon(lease, "its container agent was restarted"),
         _ => agent.leases.remove(lease),

@@ -70,7 +70,7 @@ pub async fn run(arguments: Try) -> Result<ExitCode, Box<dyn std::error::Error>>
     let started = clock::now();
     let settings = Settings::load(&arguments.flags)?;
     // 1. A state directory of this run's own.
-    let scratch = Scratch::make(&sweep::try_parent())?;
+    let scratch = Scratch::make(&sweep::try_parent()?)?;
     let result = execute(&arguments, &settings, &scratch.path, &scratch.instance, started).await;
     // 2. Nothing stays behind.
     scratch.remove();

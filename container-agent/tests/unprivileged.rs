@@ -98,12 +98,16 @@ fn its_changes_are_the_same_diff() {
     user.write("workspace/gone.txt", "gone\n");
     user.make("workspace/old");
     user.write("workspace/old/moved.txt", "a file that moves\nwith its directory\n");
+    user.make("workspace/replaced");
+    user.write("workspace/replaced/before", "gone\n");
     let workspace = user.path("workspace").display().to_string();
-    let script = "sed -i s/two/2/ edit.txt; rm gone.txt; mv old new; rm -rf new/none; mkdir -p a/b; echo n > a/b/c; exit 3";
+    let script = "rm -r replaced; mkdir replaced; echo n > replaced/after; sed -i s/two/2/ edit.txt; rm gone.txt; mv old new; rm -rf new/none; mkdir -p a/b; echo n > a/b/c; exit 3";
     let output = user.attempt(&["--workspace", &workspace], script);
     let text = text(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    for part in ["+2", "deleted file mode 100644", "rename to new/moved.txt", "b/a/b/c"] {
+    for part in
+        ["+2", "deleted file mode 100644", "rename to new/moved.txt", "b/a/b/c", "--- a/replaced/before"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(std::fs::read_to_string(user.path("workspace/edit.txt")).unwrap(), "one\ntwo\n");

@@ -12,6 +12,7 @@ pub mod corpus;
 pub mod demo;
 pub mod dev;
 pub mod fuzz;
+pub mod guest;
 pub mod layout;
 pub mod openapi;
 pub mod plane;

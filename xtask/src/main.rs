@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::terminal::{self, ColorChoice};
-use xtask::{bench, build, check, corpus, demo, dev, fuzz, openapi, setup, test};
+use xtask::{bench, build, check, corpus, demo, dev, fuzz, guest, openapi, setup, test};
 
 /// Set up, build, run, show and test Patchbay.
 #[derive(Parser)]
@@ -81,10 +81,16 @@ enum Command {
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u32>,
     },
+    /// The sandbox in a virtual machine with control groups v2 alone and an older kernel; one of the long tests
+    Guest,
     /// Format, lints, licences, and whether openapi.json is fresh
     Check,
     /// Everything CI runs: check, unit tests, acceptance tests, a short run of the fuzz targets
-    Test,
+    Test {
+        /// Also what takes long: the sandbox in a virtual machine, a million cases of redaction, bombs and kills
+        #[arg(long)]
+        long: bool,
+    },
     /// Write openapi.json from the list of routes
     Openapi {
         /// Only say whether the file is what would be written
@@ -106,8 +112,11 @@ fn main() -> ExitCode {
         }
         Command::Corpus { options } => corpus::run(&options),
         Command::Fuzz { targets, runs, seconds } => fuzz_all(fuzz::Options { targets, runs, seconds }),
+        Command::Guest => guest_alone(),
         Command::Check => check::everything(),
-        Command::Test => test::everything(),
+        Command::Test { long } => {
+            test::everything(if long { test::Length::Long } else { test::Length::Ordinary })
+        }
         Command::Openapi { check } => openapi::run(check),
     };
     match done {
@@ -130,4 +139,11 @@ fn build_all() -> anyhow::Result<()> {
 fn fuzz_all(options: fuzz::Options) -> anyhow::Result<()> {
     setup::everything(setup::Extent::Everything)?;
     fuzz::run(&options)
+}
+
+fn guest_alone() -> anyhow::Result<()> {
+    match guest::run()? {
+        guest::Played { failed: 0, .. } => Ok(()),
+        played => anyhow::bail!("{} of the guest's scenarios failed; what they said is above", played.failed),
+    }
 }

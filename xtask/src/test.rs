@@ -1,4 +1,5 @@
-//! Everything CI runs, in the order in which it fails fastest. The first failure ends it.
+//! Everything CI runs, in the order in which it fails fastest; then, if asked for, what takes too long for it. The
+//! first failure ends it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,7 +9,21 @@ use anyhow::{Result, bail};
 use crate::process::run_loudly;
 use crate::setup::{self, Extent, outside_cargo};
 use crate::terminal::{self, Tone};
-use crate::{build, check, fuzz, layout, openapi};
+use crate::{build, check, fuzz, guest, layout, openapi};
+
+/// How much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// What CI runs.
+    Ordinary,
+    /// The long stages as well.
+    Long,
+}
+
+/// Tests of the container agent that repeat what the variable says; what it is in the long run.
+const REPEATED: [(&str, &str, &str); 2] =
+    [("bombs", "PATCHBAY_BOMBS", "100"), ("kills", "PATCHBAY_KILLS", "1000")];
+const REDACTION_CASES: &str = "1000000";
 
 /// Tests counted in cargo's own result lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,10 +33,13 @@ struct Count {
     ignored: u64,
 }
 
-pub fn everything() -> Result<()> {
+pub fn everything(length: Length) -> Result<()> {
     setup::everything(Extent::Everything)?;
     let mut total = Count::default();
-    let outcome = stages(&mut total);
+    let mut outcome = stages(&mut total);
+    if length == Length::Long {
+        outcome = outcome.and_then(|()| long_stages(&mut total));
+    }
     if outcome.is_err() && total.failed == 0 {
         // The stage that failed counts as one: a summary that says `0 failed` must mean it.
         total.failed = 1;
@@ -37,14 +55,39 @@ fn stages(total: &mut Count) -> Result<()> {
     stage("licences", |_| check::licences(), total)?;
     stage("openapi", |_| openapi::run(true), total)?;
     let unit = ["test", "--workspace", "--exclude", "acceptance", "--locked"];
-    stage("unit tests", |total| cargo_test(&unit, total), total)?;
+    stage("unit tests", |total| cargo_test(&unit, &[], total), total)?;
     stage("build", |_| build_all(), total)?;
     stage(
         "acceptance tests",
-        |total| cargo_test(&["test", "--package", "acceptance", "--locked"], total),
+        |total| cargo_test(&["test", "--package", "acceptance", "--locked"], &[], total),
         total,
     )?;
     stage("fuzz", |_| fuzz::shortly(), total)
+}
+
+fn long_stages(total: &mut Count) -> Result<()> {
+    stage("guest", in_a_guest, total)?;
+    // The properties over cuts and clean lines; so many cases of the others take hours.
+    let redaction =
+        ["test", "--release", "--package", "redaction", "--locked", "--lib", "--", "sweep", "clean"];
+    let cases = [("PROPTEST_CASES", REDACTION_CASES)];
+    stage("redaction, long", |total| cargo_test(&redaction, &cases, total), total)?;
+    for (test, variable, count) in REPEATED {
+        let arguments = ["test", "--package", "container-agent", "--locked", "--test", test];
+        let work = |total: &mut Count| cargo_test(&arguments, &[(variable, count)], total);
+        stage(&format!("{test}, {count} times"), work, total)?;
+    }
+    Ok(())
+}
+
+fn in_a_guest(total: &mut Count) -> Result<()> {
+    let played = guest::run()?;
+    total.passed += played.passed;
+    total.failed += played.failed;
+    if played.failed > 0 {
+        bail!("{} scenarios failed; what they said is above", played.failed);
+    }
+    Ok(())
 }
 
 fn build_all() -> Result<()> {
@@ -74,10 +117,10 @@ fn stage(name: &str, work: impl FnOnce(&mut Count) -> Result<()>, total: &mut Co
     outcome
 }
 
-fn cargo_test(arguments: &[&str], total: &mut Count) -> Result<()> {
+fn cargo_test(arguments: &[&str], variables: &[(&str, &str)], total: &mut Count) -> Result<()> {
     let mut cargo = Command::new("cargo");
     outside_cargo(&mut cargo);
-    cargo.args(arguments).current_dir(layout::repository());
+    cargo.args(arguments).envs(variables.iter().copied()).current_dir(layout::repository());
     let mut counted = Count::default();
     let output = run_loudly("cargo test", &mut cargo, &mut |line| {
         if let Some(found) = counted_in(line) {

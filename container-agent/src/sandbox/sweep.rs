@@ -2,6 +2,7 @@
 //! need no sweeping, because they end with the helper; control groups and directories do.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -24,6 +25,8 @@ pub enum LockError {
         "another agent uses the state directory {path}; stop it, or give this one a directory of its own (--state-dir)"
     )]
     Held { path: PathBuf },
+    #[error("{path} belongs to another user; remove it, or set TMPDIR to a directory of your own")]
+    Foreign { path: PathBuf },
 }
 
 impl StateLock {
@@ -56,9 +59,17 @@ pub fn sweep_cgroups(instance: &str) {
     }
 }
 
-/// Where `try` keeps its directories.
-pub fn try_parent() -> PathBuf {
-    std::env::temp_dir().join("patchbay-try")
+/// Where `try` keeps its directories: a place for each user, who must be the one who made it.
+pub fn try_parent() -> Result<PathBuf, LockError> {
+    let user = rustix::process::geteuid().as_raw();
+    let name = if user == 0 { "patchbay-try".to_owned() } else { format!("patchbay-try-{user}") };
+    let path = std::env::temp_dir().join(name);
+    if fs::create_dir(&path).is_err()
+        && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir() || found.uid() != user)
+    {
+        return Err(LockError::Foreign { path });
+    }
+    Ok(path)
 }
 
 /// A directory of one short run's own, with an instance of its own.
@@ -86,7 +97,7 @@ impl Scratch {
     /// Nothing may run in it any more.
     pub fn remove(self) {
         sweep_cgroups(&self.instance);
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove_tree(&self.path);
         if let Some(parent) = self.path.parent() {
             let _ = fs::remove_dir(parent);
         }
@@ -94,6 +105,28 @@ impl Scratch {
             let _ = fs::remove_dir(path);
         }
     }
+}
+
+/// Removes a directory that a sandbox wrote to. In it may be directories that even their owner cannot enter: overlayfs
+/// makes one, a payload any number. Nothing may run in it any more.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+fn open_up(directory: &Path) -> std::io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what dead short runs left.
@@ -104,8 +137,30 @@ fn sweep_dead(parent: &Path) {
         if let Ok(lock) = StateLock::take(&path) {
             Hierarchies::detect().sweep(&instance_of(&path));
             oci::mounts::unmount_below(&path);
-            let _ = fs::remove_dir_all(&path);
+            let _ = remove_tree(&path);
             drop(lock);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_directories_are_opened_and_links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, outside) = (directory.path().join("tree"), directory.path().join("outside"));
+        fs::create_dir_all(tree.join("closed/deeper")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("closed/link")).unwrap();
+        for path in [&tree.join("closed/deeper"), &tree.join("closed"), &outside] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
+        }
+        open_up(&tree).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&tree.join("closed/deeper")), mode(&outside)), (0o700, 0));
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && outside.exists());
     }
 }

@@ -32,7 +32,7 @@ const WALLS: [(&str, &str, &str); 6] = [
     ("seccomp", "Seccomp:", "2"),
 ];
 /// How a failed step's error begins, its row, what it means, how to fix it.
-const STEPS: [(&str, &str, &str, &str); 10] = [
+const STEPS: [(&str, &str, &str, &str); 12] = [
     (
         "make the control groups",
         "control groups",
@@ -56,7 +56,13 @@ const STEPS: [(&str, &str, &str, &str); 10] = [
         "id-map",
         "id-mapped workspace",
         "the state directory's file system cannot show a workspace as an execution's own",
-        "put the state directory on ext4, xfs, btrfs or tmpfs (--state-dir)",
+        "put the state directory on ext4, xfs or btrfs, or from Linux 6.3 on tmpfs (--state-dir)",
+    ),
+    (
+        "attributes",
+        "workspace in memory",
+        "an execution could not remove a directory of its workspace",
+        "set workspace_disk = \"directory\", or run it as root, or on Linux 6.6 or later",
     ),
     (
         "overlay",
@@ -69,6 +75,12 @@ const STEPS: [(&str, &str, &str, &str); 10] = [
         "fresh /proc",
         "the kernel refuses a fresh /proc in a sandbox: this agent probably runs inside a container",
         "run it on the host, or with docker run --security-opt systempaths=unconfined",
+    ),
+    (
+        "pivot to the root",
+        "root directory",
+        "a sandbox could not leave the machine's own: the kernel refuses it to what runs from its initial ramdisk",
+        "start the machine from a disk, or let its first process switch_root to a tmpfs",
     ),
     (
         "resource limits",
@@ -152,6 +164,8 @@ struct Seen {
     disk_wanted: u64,
     /// Limits that were not as set while the payload ran.
     unmet: Vec<(&'static str, String)>,
+    /// Whether it stood still when it was told to; not asked where nothing can hold it.
+    paused: Option<Result<(), SandboxError>>,
 }
 
 async fn play(
@@ -165,6 +179,10 @@ async fn play(
         true => provider.hierarchies.find(&provider.instance, NAME).unmet(limits),
         false => Vec::new(),
     };
+    let paused = match provider.enforce_limits {
+        true => Some(pause(sandbox).await),
+        false => None,
+    };
     // 2. To its end.
     let read = tokio::task::spawn_blocking(move || read_both(output));
     let exit = sandbox.wait().await?;
@@ -177,7 +195,14 @@ async fn play(
         disk: disk_bytes(&collected),
         disk_wanted: u64::from(limits.disk_mb) * 1024 * 1024,
         unmet,
+        paused,
     })
+}
+
+async fn pause(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
+    let control = sandbox.control();
+    control.freeze().await?;
+    control.thaw().await
 }
 
 fn read_both(output: Output) -> (String, String) {
@@ -249,6 +274,19 @@ fn judge(provider: &Namespaces, seen: Seen, started: Instant) -> Trial {
             "this limit does not hold for executions",
             "let the agent own its control groups (systemd: Delegate=yes), or accept it with limits = \"none\"",
         ));
+    }
+    match seen.paused {
+        Some(Ok(())) => {
+            findings.push(good("pause", "stands still and goes on", "an execution can be frozen"))
+        }
+        Some(Err(error)) => findings.push(bad(
+            "pause",
+            Verdict::Limited,
+            error.to_string(),
+            "an execution cannot be frozen",
+            "a kernel with control groups v2, or with the freezer of v1",
+        )),
+        None => {}
     }
     if provider.disk_in_memory && !seen.disk.as_ref().is_ok_and(|bytes| *bytes == seen.disk_wanted) {
         findings.push(bad(

@@ -5,6 +5,7 @@
 
 mod debian;
 mod engines;
+mod guest;
 mod helpers;
 mod npm;
 mod toolchain;
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub use guest::{GuestFiles, guest};
 pub use helpers::{CARGO_DENY, Helper, WORKER_BUILD, wasm_bindgen};
 pub use toolchain::{WASM_TARGET, WasmToolchain, outside_cargo};
 

@@ -33,6 +33,7 @@ use tokio::io::unix::AsyncFd;
 use self::cgroup::{Cgroup, Hierarchies};
 use self::message::{Blueprint, Order, Report, Work};
 use self::running::{Helper, Running};
+use super::sweep::remove_tree;
 use super::{Egress, INNER_ID, Output, Provider, Sandbox, SandboxError, SandboxSpec, Toolchain};
 
 /// Uids of executions start here, far above those of people and services: `FIRST_ID + instance × 2000 + slot`.
@@ -228,7 +229,7 @@ fn remove_mount_points(directory: &Path, whole: bool) {
     for name in MOUNT_POINTS {
         let path: PathBuf = directory.join(name);
         // What a sandbox wrote is below `disk` where it is not in memory; the others are empty.
-        let _ = if name == "disk" { std::fs::remove_dir_all(path) } else { std::fs::remove_dir(path) };
+        let _ = if name == "disk" { remove_tree(&path) } else { std::fs::remove_dir(&path) };
     }
     if whole {
         let _ = std::fs::remove_dir(directory);

@@ -28,7 +28,7 @@ pub struct Warm {
 impl Warm {
     /// Below `directory`, which is emptied: nothing of an earlier agent waits.
     pub fn new(count: u32, directory: &Path) -> std::io::Result<Arc<Self>> {
-        let _ = std::fs::remove_dir_all(directory);
+        let _ = crate::sandbox::sweep::remove_tree(directory);
         std::fs::create_dir_all(directory)?;
         Ok(Arc::new(Self {
             count: count as usize,

@@ -87,7 +87,7 @@ fn overlay(blueprint: &Blueprint, work: &Work) -> io::Result<OwnedFd> {
     if blueprint.privileged {
         let namespace = step("user namespaces", mapping_namespace(owner, id))?;
         step(
-            "id-map the workspace (its file system must support it: ext4, xfs, btrfs, tmpfs)",
+            "id-map the workspace (its file system must support it: ext4, xfs, btrfs; tmpfs from Linux 6.3 on)",
             sys::mount_setattr(tree.as_fd(), false, read_only, Some(namespace.as_fd())),
         )?;
     } else {
@@ -98,6 +98,7 @@ fn overlay(blueprint: &Blueprint, work: &Work) -> io::Result<OwnedFd> {
                 work.workspace.display()
             )));
         }
+        step("attributes", keeps_attributes(Path::new("disk/upper")))?;
         sys::mount_setattr(tree.as_fd(), false, read_only, None)?;
     }
     sys::move_mount(tree.as_fd(), Path::new("lower"))?;
@@ -114,6 +115,20 @@ fn overlay(blueprint: &Blueprint, work: &Work) -> io::Result<OwnedFd> {
         options.push(("redirect_dir", "on"));
     }
     step("overlay", sys::overlay(&options, flags))
+}
+
+/// A user's overlay notes in attributes which of its directories replace one below; where it cannot, the kernel answers
+/// every removal of such a directory with an I/O error.
+fn keeps_attributes(upper: &Path) -> io::Result<()> {
+    const PROBE: &str = "user.patchbay";
+    match rustix::fs::setxattr(upper, PROBE, b"", rustix::fs::XattrFlags::empty()) {
+        Ok(()) => Ok(rustix::fs::removexattr(upper, PROBE)?),
+        Err(rustix::io::Errno::OPNOTSUPP) => Err(io::Error::other(
+            "a user's workspace needs them, and this kernel's memory keeps none (Linux 6.6 does); set workspace_disk = \
+             \"directory\" with the state directory on ext4, xfs or btrfs, or run the agent as root",
+        )),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A user namespace that maps the uid and gid `from` to `to`, kept alive by its descriptor alone.

@@ -9,6 +9,9 @@ use rustix::fs::Access;
 use super::group::{Cgroup, kill_and_remove};
 use super::{OWN, Version, write};
 
+/// Where the agent itself goes when its group hands controllers down.
+const LEAF: &str = "patchbay-agent";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
     Memory,
@@ -65,7 +68,9 @@ impl Hierarchies {
             Some(text) => text.lines().find_map(|line| {
                 let (_, rest) = line.split_once(':')?;
                 let (names, path) = rest.split_once(':')?;
-                wanted(names).then(|| point.join(path.trim_start_matches('/')))
+                // Its group stays the one that it was started in.
+                let path = path.strip_suffix(LEAF).filter(|above| above.ends_with('/')).unwrap_or(path);
+                wanted(names).then(|| point.join(path.trim_matches('/')))
             }),
         };
         let mut all = Self::default();
@@ -222,7 +227,7 @@ fn delegate(root: &Path, parent: &Path) -> std::io::Result<()> {
         if write(&control, &wanted.join(" ")).is_err() && level == root {
             // A group with processes of its own cannot hand controllers down: this one is this agent's, which moves.
             leave(root)?;
-            write(&control, &wanted.join(" "))?;
+            write(&control, &wanted.join(" ")).map_err(|error| not_alone(root, error))?;
         } else if level != root {
             write(&control, &wanted.join(" "))?;
         }
@@ -232,9 +237,20 @@ fn delegate(root: &Path, parent: &Path) -> std::io::Result<()> {
 
 /// Moves this process out of its own group, into one below.
 fn leave(own: &Path) -> std::io::Result<()> {
-    let leaf = own.join("patchbay-agent");
+    let leaf = own.join(LEAF);
     fs::create_dir_all(&leaf)?;
     write(&leaf.join("cgroup.procs"), &std::process::id().to_string())
+}
+
+fn not_alone(own: &Path, error: std::io::Error) -> std::io::Error {
+    if error.kind() != std::io::ErrorKind::ResourceBusy {
+        return error;
+    }
+    std::io::Error::other(format!(
+        "this agent must be alone in its control group {}, and other processes are in it: start it as a service \
+         (systemd: Delegate=yes), or with `systemd-run --user --scope --property Delegate=yes`",
+        own.display()
+    ))
 }
 
 #[cfg(test)]
@@ -274,6 +290,11 @@ mod tests {
             found.describe(Controller::Memory).as_deref(),
             Some("v1 at /sys/fs/cgroup/memory/users/7")
         );
+        // It left its own group, and comes back to it.
+        let moved = own.replace("agent.service", "agent.service/patchbay-agent");
+        let after =
+            Hierarchies::from_tables(&format!("{HYBRID}\n{UNIFIED}"), Some(&moved), |_| "pids".into());
+        assert_eq!((&after.found, &after.unified), (&found.found, &found.unified));
         assert_eq!(found.describe(Controller::Cpu).as_deref(), Some("v1 at /sys/fs/cgroup/cpu/"));
         let v2 = "v2 at /sys/fs/cgroup/unified/user.slice/agent.service";
         assert_eq!(found.describe(Controller::Pids).as_deref(), Some(v2));
