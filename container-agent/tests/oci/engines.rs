@@ -83,6 +83,8 @@ impl Engine {
                 command
             }
         };
+        // Podman's watchers note in their working directory that memory ran out.
+        command.current_dir(directory.path());
         let log = File::create(directory.path().join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let groups = groups_named(PODMANS_GROUP);
