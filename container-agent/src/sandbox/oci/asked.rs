@@ -9,6 +9,7 @@ use bollard::models::{
 };
 use rustix::process::{Resource, getrlimit};
 
+use super::engine::Kind;
 use super::init;
 use super::mounts::{INSIDE, MOUNTS};
 use crate::sandbox::{Owner, SandboxSpec};
@@ -24,6 +25,7 @@ const SHARED_MEMORY_BYTES: i64 = 64 * MIB;
 
 /// What besides the spec goes into one container.
 pub struct Parts<'a> {
+    pub kind: Kind,
     pub instance: &'a str,
     pub image: &'a str,
     pub user: u32,
@@ -74,12 +76,17 @@ pub fn body(spec: &SandboxSpec, parts: &Parts<'_>) -> ContainerCreateBody {
         // The payload's own comes through the socket: `inspect` shows what stands here to everyone.
         env: Some(Vec::new()),
         working_dir: Some("/workspace".into()),
-        // An image's own would be run beside the payload, past our filters.
-        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
+        healthcheck: no_health_check(parts.kind),
         labels: Some(labels(parts.instance, spec.owner)),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+/// An image's own would be run beside the payload, past our filters. Podman takes a "none" for one more to be timed.
+fn no_health_check(kind: Kind) -> Option<HealthConfig> {
+    let none = || HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() };
+    (kind == Kind::Docker).then(none)
 }
 
 fn ulimits(spec: &SandboxSpec) -> Vec<ResourcesUlimits> {
@@ -190,7 +197,17 @@ mod tests {
             slot: 1,
         };
         let program = Path::new("/bin/agent");
-        body(&spec, &Parts { instance: "ab", image: "i", user: 200_001, program, seccomp: "{}".into() })
+        body(
+            &spec,
+            &Parts {
+                kind: Kind::Docker,
+                instance: "ab",
+                image: "i",
+                user: 200_001,
+                program,
+                seccomp: "{}".into(),
+            },
+        )
     }
 
     fn as_asked(asked: &ContainerCreateBody) -> ContainerInspectResponse {

@@ -115,6 +115,7 @@ impl Oci {
         let body = asked::body(
             &spec,
             &Parts {
+                kind: self.engine.kind,
                 instance: &self.settings.instance,
                 image: &image,
                 user,
