@@ -193,14 +193,19 @@ mod tests {
 
     #[test]
     fn last_words_are_heard_from_one_who_did_not_listen() {
-        let (here, there) = socket_pair().unwrap();
-        send(here.as_fd(), &Order::Start, &[]).unwrap();
-        send(there.as_fd(), &Report::Failed("why".into()), &[]).unwrap();
-        drop(there);
-        send(here.as_fd(), &Order::Kill, &[]).unwrap();
-        let (message, _) = receive::<Report>(here.as_fd()).unwrap().unwrap();
-        assert_eq!(message, Report::Failed("why".into()));
-        assert!(receive::<Report>(here.as_fd()).unwrap().is_none());
+        for says_more in [false, true] {
+            let (here, there) = socket_pair().unwrap();
+            send(here.as_fd(), &Order::Start, &[]).unwrap();
+            send(there.as_fd(), &Report::Failed("why".into()), &[]).unwrap();
+            drop(there);
+            if says_more {
+                send(here.as_fd(), &Order::Kill, &[]).unwrap();
+                send(here.as_fd(), &Order::Kill, &[]).unwrap();
+            }
+            let (message, _) = receive::<Report>(here.as_fd()).unwrap().unwrap();
+            assert_eq!(message, Report::Failed("why".into()));
+            assert!(receive::<Report>(here.as_fd()).unwrap().is_none());
+        }
     }
 
     #[test]
