@@ -102,6 +102,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     std::fs::create_dir_all(&executions)
         .and_then(|()| std::fs::set_permissions(&executions, Permissions::from_mode(0o700)))
         .map_err(|error| format!("cannot make {}: {error}", executions.display()))?;
+    oci::mounts::unmount_below(&executions);
     let plane = Arc::new(Plane::new(&plane_settings)?);
     let (say, sayings) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {

@@ -155,7 +155,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, tree.join("closed/link")).unwrap();
         for path in [&tree.join("closed/deeper"), &tree.join("closed"), &outside] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }
         open_up(&tree).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -14,17 +14,24 @@ pub const QEMU: &str = "qemu-system-x86_64";
 const MEMORY_MB: u32 = 768;
 const TAIL_LINES: usize = 30;
 
+/// What it is made of.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    pub qemu: &'a Path,
+    pub kernel: &'a Path,
+    pub archive: &'a Path,
+    /// Gets its console.
+    pub folder: &'a Path,
+    /// It is ended if it is not at its end by then.
+    pub at_most: Duration,
+}
+
 /// Runs it until it switches itself off; each line that it writes to its second serial port goes to `each`. The
-/// first one is the kernel's console, kept in `folder` and shown if the guest does not come to its end in time.
-pub fn run(
-    kernel: &Path,
-    archive: &Path,
-    folder: &Path,
-    at_most: Duration,
-    each: &mut dyn FnMut(&str) -> Result<()>,
-) -> Result<()> {
+/// first one is the kernel's console, whose end is part of every error.
+pub fn run(machine: &Machine<'_>, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    let Machine { qemu, kernel, archive, folder, at_most } = *machine;
     let console = folder.join("console");
-    let mut command = Command::new(QEMU);
+    let mut command = Command::new(qemu);
     command
         .args(["-accel", "tcg", "-cpu", "max", "-m", &MEMORY_MB.to_string()])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
@@ -79,4 +86,38 @@ pub fn tail(console: &Path) -> String {
     let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     lines.into_iter().skip(from).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_hangs_is_ended_and_the_end_of_its_console_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("console"), "first words\nlast words\n").unwrap();
+        // Written by another process: no fork of this one may hold a program open for writing.
+        let script = "printf '#!/bin/sh\\necho one; echo $$ > $(dirname $0)/pid; exec sleep 1000\\n' > qemu; chmod 755 qemu";
+        let written = Command::new("/bin/sh").args(["-c", script]).current_dir(folder.path()).status();
+        assert!(written.unwrap().success());
+        let qemu = at("qemu");
+        let machine = Machine {
+            qemu: &qemu,
+            kernel: Path::new("kernel"),
+            archive: Path::new("archive"),
+            folder: folder.path(),
+            at_most: Duration::from_secs(3),
+        };
+        let mut lines = Vec::new();
+        let mut each = |line: &str| {
+            lines.push(line.to_owned());
+            Ok(())
+        };
+        let error = format!("{:#}", run(&machine, &mut each).unwrap_err());
+        assert!(error.contains("within 3 s") && error.contains("last words"), "{error}");
+        assert_eq!(lines, ["one"]);
+        let pid = std::fs::read_to_string(at("pid")).unwrap();
+        assert!(!Path::new("/proc").join(pid.trim()).exists());
+    }
 }

@@ -11,6 +11,7 @@ mod scenarios;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 
 use self::archive::Archive;
+use self::machine::Machine;
 use self::scenarios::{By, SCENARIOS, Scenario};
 use crate::setup::{self, GuestFiles};
 use crate::{build, layout, terminal};
@@ -90,7 +92,14 @@ pub fn run() -> Result<Played> {
         played.insert(name);
         Ok(())
     };
-    machine::run(&files.kernel, &first_files, &folder.0, AT_MOST, &mut each)?;
+    let machine = Machine {
+        qemu: Path::new(QEMU),
+        kernel: &files.kernel,
+        archive: &first_files,
+        folder: &folder.0,
+        at_most: AT_MOST,
+    };
+    machine::run(&machine, &mut each)?;
     let missing: Vec<_> =
         all().map(|(by, scenario)| file_name(by, scenario)).filter(|name| !played.contains(name)).collect();
     if !ended || !missing.is_empty() {
@@ -119,8 +128,7 @@ fn find(name: &str) -> Option<(By, &'static Scenario)> {
 }
 
 fn pack(files: &GuestFiles, agent: &[u8]) -> Result<Vec<u8>> {
-    let read =
-        |path: &std::path::Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let mut archive = Archive::default();
     for directory in ["bin", "etc", "modules", "root", "scenarios"] {
         archive.directory(directory);
@@ -147,7 +155,7 @@ fn pack(files: &GuestFiles, agent: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// A folder of this run's own, which goes with it.
-struct Folder(std::path::PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
     fn make() -> Result<Self> {

@@ -91,6 +91,7 @@ pub enum Report {
     CommandFailed(String),
 }
 
+/// To one that is gone it says nothing: why it went are its last words, which [`receive`] gives next.
 pub fn send<M: Serialize>(
     socket: BorrowedFd<'_>,
     message: &M,
@@ -102,8 +103,10 @@ pub fn send<M: Serialize>(
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(std::io::Error::other("too many descriptors in one message"));
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    match rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+        Ok(_) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The next message, or none once the other side is gone.
@@ -118,8 +121,8 @@ pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> std::io::Result<O
             &mut control,
             RecvFlags::CMSG_CLOEXEC,
         ) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            // A reset is said once, before what the other side sent last: it ended without hearing everything.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -186,6 +189,23 @@ mod tests {
         assert_eq!((message, fds.len()), (Report::Exited(3), 0));
         drop(here);
         assert!(receive::<Report>(there.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_from_one_who_did_not_listen() {
+        for says_more in [false, true] {
+            let (here, there) = socket_pair().unwrap();
+            send(here.as_fd(), &Order::Start, &[]).unwrap();
+            send(there.as_fd(), &Report::Failed("why".into()), &[]).unwrap();
+            drop(there);
+            if says_more {
+                send(here.as_fd(), &Order::Kill, &[]).unwrap();
+                send(here.as_fd(), &Order::Kill, &[]).unwrap();
+            }
+            let (message, _) = receive::<Report>(here.as_fd()).unwrap().unwrap();
+            assert_eq!(message, Report::Failed("why".into()));
+            assert!(receive::<Report>(here.as_fd()).unwrap().is_none());
+        }
     }
 
     #[test]
