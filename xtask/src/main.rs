@@ -53,7 +53,7 @@ enum Command {
         /// Only these rows, by number: 1 sandbox start, 2 fan-out, 3 output line, 4 sustained lines, 5 rows written,
         /// 6 WASM size, 7 late join, 8 import; of the patch engine: 9 unified diff, 10 near miss, 11 `patchctl` as a
         /// process, 12 in workerd beside JavaScript, 13 in workerd beside itself, 14 growth;
-        /// 15 redaction beside sed
+        /// 15 redaction beside sed, 16 start to exit in a sandbox beside bubblewrap
         #[arg(long, value_name = "ROW", value_delimiter = ',')]
         only: Vec<u32>,
         /// A folder with a Worker that is built already; nothing is built then

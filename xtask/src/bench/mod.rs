@@ -14,6 +14,7 @@ mod output_line;
 mod patches;
 mod redaction;
 mod rows_written;
+mod sandbox;
 mod sandbox_start;
 mod scripted_agent;
 mod stage;
@@ -41,9 +42,9 @@ const WASM_GZIP_KB_MAX: f64 = 700.0;
 /// Of this workspace's `Cargo.toml`.
 const PROFILE: &str = "bench-client";
 const LOG_LINES_SHOWN: usize = 20;
-const ROWS: std::ops::RangeInclusive<u32> = 1..=15;
+const ROWS: std::ops::RangeInclusive<u32> = 1..=16;
 /// Of one crate alone: neither the Worker nor workerd is needed.
-const WITHOUT_PLANE: [u32; 5] = [9, 10, 11, 14, 15];
+const WITHOUT_PLANE: [u32; 6] = [9, 10, 11, 14, 15, 16];
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -121,6 +122,7 @@ async fn measure(options: &Options) -> Result<()> {
             5 => counted(&worker).await,
             6 => size(&worker).map(|row| vec![row]),
             15 => redaction::rows(row),
+            16 => sandbox::rows(),
             row if WITHOUT_PLANE.contains(&row) => patches::rows(row),
             // One run measures both.
             12 | 13 if std::mem::replace(&mut is_engine_measured, true) => continue,
