@@ -94,7 +94,9 @@ pub fn read_link(root: &OwnedFd, path: &Path) -> io::Result<Vec<u8>> {
 /// its marks among the user's attributes. Where a payload can make such a mark itself, it only makes more be compared.
 pub fn hides_lower(upper: &OwnedFd, path: &Path) -> io::Result<bool> {
     let directory = open(upper, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for name in ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque"] {
+    for name in
+        ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque", "user.overlay.redirect"]
+    {
         let mut value = [0_u8; 4096];
         match rustix::fs::fgetxattr(directory.as_fd(), name, &mut value) {
             Ok(_) => return Ok(true),
@@ -113,6 +115,15 @@ pub fn is_whiteout(root: &OwnedFd, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_a_users_overlay_made_opaque_hides_what_is_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let root: OwnedFd = File::open(directory.path()).unwrap().into();
+        assert!(!hides_lower(&root, Path::new("")).unwrap());
+        rustix::fs::fsetxattr(&root, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+        assert!(hides_lower(&root, Path::new("")).unwrap());
+    }
 
     #[test]
     fn links_are_never_followed_and_fifos_never_block() {

@@ -13,6 +13,7 @@ use shared_contracts::limits::{
 use crate::images::{Credentials, ImageReference, RegistrySettings};
 use crate::offer::HOST;
 use crate::sandbox::Toolchain;
+use crate::sandbox::oci::EngineSetting;
 use crate::{machine, tools};
 
 const CAPACITY_DEFAULT: u32 = 2;
@@ -104,6 +105,12 @@ pub struct Flags {
     /// Directories put before the sandbox's PATH, joined by colons
     #[arg(long, env = "PATCHBAY_PATH_PREFIX", value_name = "DIRS")]
     pub path_prefix: Option<String>,
+    /// Socket of Docker or Podman, or `off`; looked for unless given
+    #[arg(long, env = "PATCHBAY_ENGINE", value_name = "SOCKET")]
+    pub engine: Option<String>,
+    /// Image of the engine's for executions that name none
+    #[arg(long, env = "PATCHBAY_ENGINE_IMAGE", value_name = "NAME")]
+    pub engine_image: Option<String>,
 }
 
 /// The settings file. Every key is optional; an unknown one is refused.
@@ -131,6 +138,8 @@ struct SettingsFile {
     warm_slots: Option<u32>,
     /// Addresses on this machine's own networks that a project may list for egress, such as a registry of the company's.
     egress_vouched: Vec<String>,
+    engine: Option<String>,
+    engine_image: Option<String>,
     /// Variables of every sandbox; an execution's own win.
     environment: BTreeMap<String, String>,
 }
@@ -162,6 +171,8 @@ pub struct Settings {
     pub warm_slots: u32,
     /// Addresses that the proxy dials although they are private.
     pub egress_vouched: Vec<SocketAddr>,
+    pub engine: EngineSetting,
+    pub engine_image: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub name: String,
     pub capacity: u32,
@@ -238,6 +249,8 @@ impl Settings {
             registries: registries_of(file.registries)?,
             warm_slots,
             egress_vouched: vouched.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+            engine: engine(flags.engine.as_deref().or(file.engine.as_deref()))?,
+            engine_image: flags.engine_image.clone().or(file.engine_image),
             environment: file.environment,
             name,
             capacity,
@@ -279,6 +292,21 @@ impl Settings {
 fn search_path(prefix: Option<&str>) -> String {
     let prefix = prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default();
     format!("{prefix}{}:{SEARCH_PATH}", tools::PROGRAMS)
+}
+
+fn engine(text: Option<&str>) -> Result<EngineSetting, ConfigError> {
+    match text {
+        None => Ok(EngineSetting::Search),
+        Some("off") => Ok(EngineSetting::Off),
+        Some(text) => {
+            let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
+            let rule = "it must be the path of a unix socket, such as /run/docker.sock, or `off`";
+            match path.is_absolute() {
+                true => Ok(EngineSetting::Socket(path.to_owned())),
+                false => Err(ConfigError::Invalid { name: "engine", value: text.into(), rule: rule.into() }),
+            }
+        }
+    }
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(
@@ -440,6 +468,9 @@ mod tests {
         let flags = Flags { url: Some("ftp://x".into()), ..Flags::default() };
         let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap().plane().unwrap_err();
         assert!(error.to_string().contains("ftp://x"), "{error}");
+        let flags = Flags { engine: Some("tcp://10.0.0.7:2375".into()), ..Flags::default() };
+        let error = Settings::merge(&flags, SettingsFile::default(), None).unwrap_err().to_string();
+        assert!(error.contains("engine is `tcp://10.0.0.7:2375`"), "{error}");
         let flags = Flags { toolchains: vec!["/run".into()], ..Flags::default() };
         assert!(Settings::merge(&flags, SettingsFile::default(), None).is_err());
     }

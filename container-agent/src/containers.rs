@@ -119,7 +119,7 @@ pub fn answer(agent: Arc<Agent>, request: u64, command: ContainerCommand) {
 async fn obey(agent: &Agent, command: ContainerCommand) -> Result<ContainerAnswer, Box<Problem>> {
     let (id, act) = match command {
         ContainerCommand::List => return Ok(ContainerAnswer::Listed { containers: agent.containers.list() }),
-        ContainerCommand::Remove { id } => return remove(agent, id),
+        ContainerCommand::Remove { id } => return remove(agent, id).await,
         ContainerCommand::Get { id } => (id, Act::Get),
         ContainerCommand::Stats { id } => (id, Act::Stats),
         ContainerCommand::Restart { id } => (id, Act::Restart),
@@ -170,16 +170,19 @@ fn not_running(id: ContainerId, state: ContainerState) -> Box<Problem> {
     problem(ProblemKind::WrongState, format!("Container {id} is {state}: nothing runs in it"))
 }
 
-/// What runs is somebody's work: it is stopped first, and then removed by its execution.
-fn remove(agent: &Agent, id: ContainerId) -> Result<ContainerAnswer, Box<Problem>> {
-    match agent.containers.get(id) {
-        None => Err(absent(id)),
-        Some(_) => {
-            let detail = format!(
-                "Container {id} belongs to an execution that runs; stop it, and it is removed by itself"
-            );
-            Err(problem(ProblemKind::WrongState, detail))
-        }
+/// What runs is somebody's work: it is stopped first, and then removed by its execution. Of what nobody looks after an
+/// engine may still have a container.
+async fn remove(agent: &Agent, id: ContainerId) -> Result<ContainerAnswer, Box<Problem>> {
+    if agent.containers.get(id).is_some() {
+        let detail =
+            format!("Container {id} belongs to an execution that runs; stop it, and it is removed by itself");
+        return Err(problem(ProblemKind::WrongState, detail));
+    }
+    let removed = agent.offer.sweep(&move |found| found != id).await;
+    if removed.iter().any(|cleanup| cleanup.id == id) {
+        Ok(ContainerAnswer::Removed)
+    } else {
+        Err(absent(id))
     }
 }
 

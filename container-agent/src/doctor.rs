@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
+use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
-use crate::sandbox::probe::{self, Expected};
+use crate::sandbox::oci;
+use crate::sandbox::probe::{self, Expected, bad};
 use crate::sandbox::sweep::Scratch;
 use crate::sandbox::trial::{self, Trial};
-use crate::{environment, run};
+use crate::{environment, offer, run};
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -27,12 +28,39 @@ pub fn expected(settings: &Settings) -> Expected {
     }
 }
 
-/// What this machine can do, by running one sandbox on it. Leaves nothing behind.
-pub async fn examine(settings: &Settings) -> (SandboxTier, Vec<Finding>) {
+/// What this machine can do, by running a sandbox of each kind on it. Leaves nothing behind.
+pub async fn examine(settings: &Settings) -> Vec<OfferedSandbox> {
     // First: the kernel loads what it has as a module.
     let trial = try_one(settings).await;
     let findings = probe::probe(expected(settings), trial);
-    (probe::tier(&findings), findings)
+    let tier = probe::tier(&findings);
+    let namespaces = offer::offered(SandboxProvider::Namespaces, tier, findings, settings.images.clone());
+    vec![namespaces, try_engine(settings).await]
+}
+
+async fn try_engine(settings: &Settings) -> OfferedSandbox {
+    let of = |tier, findings| {
+        // What only the agent's own sandbox understands is not for an engine.
+        let others = settings.images.iter().filter(|image| !offer::is_of_this_machine(image)).cloned();
+        let images = settings.engine_image.iter().cloned().chain(others).collect();
+        offer::offered(SandboxProvider::Oci, tier, findings, images)
+    };
+    match Scratch::make(&settings.state_dir.join("doctor")) {
+        Ok(scratch) => {
+            let engine = run::engine(settings, scratch.instance.clone());
+            let (tier, findings) = oci::probe::probe(engine, &scratch.path).await;
+            scratch.remove();
+            of(tier, findings)
+        }
+        Err(error) => {
+            let meaning = "nothing can be kept in it";
+            let fix = "name another one (--state-dir)";
+            of(
+                SandboxTier::None,
+                vec![bad("state directory", Verdict::Missing, error.to_string(), meaning, fix)],
+            )
+        }
+    }
 }
 
 async fn try_one(settings: &Settings) -> Trial {
@@ -57,31 +85,35 @@ async fn try_one(settings: &Settings) -> Trial {
 
 pub async fn run(arguments: Doctor) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let settings = Settings::load(&arguments.flags)?;
-    let (tier, findings) = examine(&settings).await;
+    let sandboxes = examine(&settings).await;
+    let tier = offer::strongest(&sandboxes);
     if arguments.json {
-        println!("{}", serde_json::json!({ "tier": tier, "findings": findings }));
+        println!("{}", serde_json::json!({ "tier": tier, "sandboxes": sandboxes }));
     } else {
-        print_table(tier, &findings);
+        sandboxes.iter().for_each(print_table);
+        println!("this machine: {}", tier.as_str());
     }
     Ok(if tier == SandboxTier::None { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn print_table(tier: SandboxTier, findings: &[Finding]) {
+fn print_table(sandbox: &OfferedSandbox) {
+    let OfferedSandbox { provider, tier, reason, findings, .. } = sandbox;
     let width = |of: fn(&Finding) -> usize| findings.iter().map(of).max().unwrap_or_default();
     let (what, found) =
         (width(|finding| finding.what.len()), width(|finding| finding.found.chars().count().min(48)));
+    println!("{}: {} ({reason})\n", provider.as_str(), tier.as_str());
     for finding in findings {
         let mark = match finding.verdict {
             Verdict::Good => "ok     ",
             Verdict::Limited => "limited",
             Verdict::Missing => "MISSING",
         };
-        println!("{mark}  {:what$}  {:found$}  {}", finding.what, finding.found, finding.meaning);
+        println!("  {mark}  {:what$}  {:found$}  {}", finding.what, finding.found, finding.meaning);
         if !finding.fix.is_empty() {
-            println!("{:9}{:what$}  fix: {}", "", "", finding.fix);
+            println!("{:11}{:what$}  fix: {}", "", "", finding.fix);
         }
     }
-    println!("\nsandbox tier: {} ({})", tier.as_str(), reason(tier, findings));
+    println!();
 }
 
 pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
@@ -94,7 +126,10 @@ pub fn reason(tier: SandboxTier, findings: &[Finding]) -> String {
     match tier {
         SandboxTier::Strong => "every wall and every limit stands".into(),
         SandboxTier::Limited => format!("every wall stands; less than full: {}", bad.join(", ")),
-        SandboxTier::Engine => "containers of an engine on this machine".into(),
+        SandboxTier::Engine if bad.is_empty() => "containers of an engine on this machine".into(),
+        SandboxTier::Engine => {
+            format!("containers of an engine on this machine; less than full: {}", bad.join(", "))
+        }
         SandboxTier::None => format!("no sandbox here; {}", missing()),
     }
 }

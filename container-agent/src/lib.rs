@@ -70,6 +70,8 @@ pub fn main() -> ExitCode {
         Some(first) if first == sandbox::namespaces::helper::ARGUMENT => {
             return sandbox::namespaces::helper::main();
         }
+        Some(first) if first == sandbox::oci::mounts::ARGUMENT => return sandbox::oci::mounts::main(),
+        Some(first) if first == sandbox::oci::init::ARGUMENT => return sandbox::oci::init::main(),
         Some(first) if first == tools::settle::ARGUMENT => return tools::settle::main(),
         _ => {}
     }

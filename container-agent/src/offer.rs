@@ -1,26 +1,41 @@
 //! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use shared_contracts::containers::ContainerCleanup;
 use shared_contracts::sandboxes::{
     Finding, OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier, fitting,
 };
+
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
 use crate::images::{Fault, Image, ImageLimits, Images, ReferenceError};
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
+use crate::sandbox::oci::{IsHeld, Oci};
 use crate::{doctor, run, tools};
 
 /// The image that is this machine's own programs.
 pub const HOST: &str = "host";
 
+/// Whether an image is made of this machine's own files, and so nothing that an engine could run.
+pub fn is_of_this_machine(image: &str) -> bool {
+    image == HOST || image.starts_with("dir:") || image.starts_with("tar:")
+}
+
+/// The strongest of these.
+pub fn strongest(sandboxes: &[OfferedSandbox]) -> SandboxTier {
+    sandboxes.iter().map(|sandbox| sandbox.tier).max().unwrap_or(SandboxTier::None)
+}
+
 /// Every kind of sandbox that was looked for here.
 pub struct Offer {
     namespaces: Namespaces,
+    engine: Option<Oci>,
     images: Images,
     pub sandboxes: Vec<OfferedSandbox>,
 }
@@ -31,8 +46,17 @@ pub struct Chosen<'a> {
     pub kind: SandboxProvider,
     /// Its name.
     pub image: String,
+    /// What the back end mounts or runs for it; none is the machine's own programs.
+    pub mounted: Option<PathBuf>,
     /// Stays on this machine as long as this does.
-    pub unpacked: Image,
+    unpacked: Image,
+}
+
+impl Chosen<'_> {
+    /// What the image wants in its environment, where nobody said otherwise.
+    pub fn complete(&self, environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        complete(&self.unpacked, environment)
+    }
 }
 
 /// What the image wants in its environment, where nobody said otherwise. Its programs come after Patchbay's own.
@@ -55,19 +79,23 @@ pub fn open_images(settings: &Settings, state: &Path) -> Result<Images, Fault> {
 
 impl Offer {
     /// Call it with the state directory's lock held. Needs tokio's runtime.
-    pub fn new(
+    pub async fn new(
         settings: &Settings,
         instance: String,
         sandboxes: Vec<OfferedSandbox>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let images = open_images(settings, &settings.state_dir)?;
+        let engine = match sandboxes.iter().any(|sandbox| sandbox.tier == SandboxTier::Engine) {
+            true => Some(Oci::connect(run::engine(settings, instance.clone())).await?),
+            false => None,
+        };
         let mut namespaces = run::provider(settings, instance);
         if settings.warm_slots > 0 {
             let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
             tokio::spawn(Arc::clone(&warm).keep(namespaces.clone()));
             namespaces.warm = Some(warm);
         }
-        Ok(Self { namespaces, images, sandboxes })
+        Ok(Self { namespaces, engine, images, sandboxes })
     }
 
     /// What waits goes. Call it when nothing runs any more.
@@ -79,7 +107,23 @@ impl Offer {
 
     /// The strongest that it has.
     pub fn tier(&self) -> SandboxTier {
-        self.sandboxes.iter().map(|sandbox| sandbox.tier).max().unwrap_or(SandboxTier::None)
+        strongest(&self.sandboxes)
+    }
+
+    /// Removes containers that nobody looks after.
+    pub async fn sweep(&self, is_held: &IsHeld) -> Vec<ContainerCleanup> {
+        let Some(engine) = &self.engine else { return Vec::new() };
+        engine.sweep(is_held).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "containers could not be looked through");
+            Vec::new()
+        })
+    }
+
+    /// The same every five minutes, for as long as anybody listens.
+    pub async fn keep_clean(&self, is_held: &IsHeld, told: UnboundedSender<ContainerCleanup>) {
+        if let Some(engine) = &self.engine {
+            engine.keep_clean(is_held, told).await;
+        }
     }
 
     /// The plane offers only what fits, as far as it knows; this machine knows better.
@@ -87,9 +131,15 @@ impl Offer {
         let Some(sandbox) = fitting(&self.sandboxes, need) else { return Err(self.refusal(need)) };
         let image = need.image.clone().or_else(|| sandbox.images.first().cloned());
         let image = image.filter(|image| !image.ends_with('*')).unwrap_or_else(|| HOST.to_owned());
+        if let (SandboxProvider::Oci, Some(engine)) = (sandbox.provider, &self.engine) {
+            // The engine keeps and knows its images itself.
+            let (mounted, unpacked) = (Some(PathBuf::from(&image)), Image::host());
+            return Ok(Chosen { provider: engine, kind: sandbox.provider, image, mounted, unpacked });
+        }
         let reference = image.parse().map_err(|error: ReferenceError| error.to_string())?;
         let unpacked = self.images.get(&reference).await.map_err(|error| error.to_string())?;
-        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, unpacked })
+        let mounted = unpacked.root.clone();
+        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, mounted, unpacked })
     }
 
     fn refusal(&self, need: &SandboxNeed) -> String {
@@ -122,14 +172,14 @@ pub fn offered(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_refusal_says_what_was_wanted_and_what_is_here() {
+    #[tokio::test]
+    async fn a_refusal_says_what_was_wanted_and_what_is_here() {
         let directory = tempfile::tempdir().unwrap();
         let flags = crate::config::Flags { state_dir: Some(directory.path().into()), ..Default::default() };
         let settings = Settings::load(&flags).unwrap();
         let strong =
             offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
-        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).unwrap();
+        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).await.unwrap();
         let need =
             SandboxNeed { tier: SandboxTier::Strong, provider: None, image: Some("a@sha256:0".into()) };
         let text = offer.refusal(&need);

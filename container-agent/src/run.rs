@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use shared_contracts::containers::{ContainerCleanup, ContainerId};
 use shared_contracts::dispatch::{FromContainerAgent, Lease};
-use shared_contracts::limits::{CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
-use shared_contracts::sandboxes::{SandboxProvider, SandboxTier};
+use shared_contracts::limits::{CLEANUPS_MAX, CPU_CORES_DEFAULT, LEASE_SECONDS, MEMORY_MB_DEFAULT};
+use shared_contracts::sandboxes::SandboxTier;
 use tokio::sync::mpsc;
 
 use crate::api::Plane;
@@ -27,6 +28,7 @@ use crate::lease::{Leases, Stopping};
 use crate::offer::{self, Offer};
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::cgroup::Hierarchies;
+use crate::sandbox::oci;
 use crate::sandbox::sweep::{self, StateLock};
 use crate::stop::{Ending, Ends};
 use crate::workspace::Workspaces;
@@ -79,10 +81,12 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     // 1. Settings and what the machine can do; refuse before anything is touched.
     let settings = Settings::load(&arguments.flags)?;
     let plane_settings = settings.plane()?;
-    let (tier, findings) = doctor::examine(&settings).await;
-    let reason = doctor::reason(tier, &findings);
-    let images = settings.images.clone();
-    let sandboxes = vec![offer::offered(SandboxProvider::Namespaces, tier, findings, images)];
+    let sandboxes = doctor::examine(&settings).await;
+    let reasons: Vec<_> = sandboxes
+        .iter()
+        .map(|sandbox| format!("{}: {}", sandbox.provider.as_str(), sandbox.reason))
+        .collect();
+    let (tier, reason) = (offer::strongest(&sandboxes), reasons.join("; "));
     if tier == SandboxTier::None {
         return Err(format!(
             "this machine cannot run executions: {reason}; `patchbay-agent doctor` says how to fix it"
@@ -102,7 +106,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let (say, sayings) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
         workspaces: Workspaces::open(&settings.state_dir, settings.cache_mb, Arc::clone(&plane))?,
-        offer: Offer::new(&settings, instance.clone(), sandboxes)?,
+        offer: Offer::new(&settings, instance.clone(), sandboxes).await?,
         containers: Containers::default(),
         settings,
         plane,
@@ -116,6 +120,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     say_what_is_offered(&agent.settings, tier, &reason);
     // 3. The loops.
     recover::start(&agent);
+    tokio::spawn(keep_clean(Arc::clone(&agent)));
     tokio::spawn(agent.ends.clone().listen());
     tokio::spawn(watch_leases(Arc::clone(&agent)));
     tokio::spawn(give_up(Arc::clone(&agent)));
@@ -156,6 +161,27 @@ fn say_what_is_offered(settings: &Settings, tier: SandboxTier, reason: &str) {
     }
 }
 
+/// Containers that nobody looks after go, and the plane hears of it: now those of a dead agent, later what hangs.
+async fn keep_clean(agent: Arc<Agent>) {
+    let is_held = {
+        let agent = Arc::clone(&agent);
+        move |id: ContainerId| agent.leases.get(id.lease()).is_some()
+    };
+    let tell = |removed: Vec<ContainerCleanup>| {
+        for removed in removed.chunks(CLEANUPS_MAX) {
+            agent.say(FromContainerAgent::CleanedUp { removed: removed.to_vec() });
+        }
+    };
+    tell(agent.offer.sweep(&is_held).await);
+    let (told, mut cleanups) = mpsc::unbounded_channel();
+    let telling = async {
+        while let Some(cleanup) = cleanups.recv().await {
+            tell(vec![cleanup]);
+        }
+    };
+    tokio::join!(agent.offer.keep_clean(&is_held, told), telling);
+}
+
 async fn watch_leases(agent: Arc<Agent>) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -173,6 +199,17 @@ async fn give_up(agent: Arc<Agent>) {
         for held in agent.leases.all() {
             held.tell(Stopping::Gone("its container agent was stopped".into()));
         }
+    }
+}
+
+/// The engine's back end, as the settings want it.
+pub fn engine(settings: &Settings, instance: String) -> oci::Settings {
+    oci::Settings {
+        engine: settings.engine.clone(),
+        image: settings.engine_image.clone(),
+        instance,
+        disk_in_memory: settings.workspace_disk == WorkspaceDisk::Memory,
+        program: "/proc/self/exe".into(),
     }
 }
 

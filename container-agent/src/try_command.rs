@@ -11,11 +11,13 @@ use clap::Args;
 use redaction::Redactor;
 use shared_contracts::executions::{Limits, Terminal};
 use shared_contracts::limits as default;
+use shared_contracts::sandboxes::SandboxProvider;
 use shared_contracts::secrets::{LeasedSecret, SecretForm};
 
 use crate::config::{Flags, Settings};
 use crate::egress::Moment;
 use crate::images::Image;
+use crate::sandbox::oci::Oci;
 use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
 use crate::way_out::{self, Told};
@@ -53,6 +55,9 @@ pub struct Try {
     /// Give it a pseudo-terminal of this size, such as 24x80
     #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = terminal)]
     terminal: Option<Terminal>,
+    /// What makes the sandbox: `namespaces` or `oci`, which takes `--image` for the name of an image of the engine's
+    #[arg(long, default_value = "namespaces", value_parser = kind)]
+    sandbox: SandboxProvider,
     /// Print what was measured, on standard error
     #[arg(long)]
     stats: bool,
@@ -103,14 +108,23 @@ async fn execute(
         true => None,
         false => Some(Redactor::new(secrets.iter().map(|secret| (&secret.name, &secret.value)))?),
     };
-    let provider = run::provider(settings, instance.to_owned());
-    let image = match settings.images.first().map(String::as_str) {
-        // What is unpacked stays for the next one.
-        Some(image) if image != offer::HOST => {
-            let images = offer::open_images(settings, &settings.state_dir)?;
-            images.get(&image.parse()?).await?
+    let named = settings.images.first().filter(|image| *image != offer::HOST);
+    let (provider, image, mounted): (Box<dyn Provider>, _, _) = match arguments.sandbox {
+        SandboxProvider::Oci => {
+            let oci = Oci::connect(run::engine(settings, instance.to_owned())).await?;
+            (Box::new(oci), Image::host(), named.map(PathBuf::from))
         }
-        _ => Image::host(),
+        SandboxProvider::Namespaces => {
+            let image = match named {
+                // What is unpacked stays for the next one.
+                Some(image) => {
+                    offer::open_images(settings, &settings.state_dir)?.get(&image.parse()?).await?
+                }
+                None => Image::host(),
+            };
+            let root = image.root.clone();
+            (Box::new(run::provider(settings, instance.to_owned())), image, root)
+        }
     };
     let mut environment = environment::base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), "try".into());
@@ -124,11 +138,7 @@ async fn execute(
             name: "try".into(),
             owner: None,
             directory: state.join("execution"),
-            mounts: Mounts {
-                workspace: lower,
-                image: image.root.clone(),
-                files: secrets::files(&secrets).collect(),
-            },
+            mounts: Mounts { workspace: lower, image: mounted, files: secrets::files(&secrets).collect() },
             command: arguments.command.clone(),
             environment: offer::complete(&image, environment),
             limits,
@@ -262,6 +272,11 @@ fn terminal(text: &str) -> Result<Terminal, String> {
         Some(Terminal { rows: rows.parse().ok()?, columns: columns.parse().ok()? })
     });
     size.ok_or_else(|| format!("`{text}` is not a size such as 24x80"))
+}
+
+fn kind(text: &str) -> Result<SandboxProvider, String> {
+    let found = SandboxProvider::ALL.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| format!("`{text}` is neither `namespaces` nor `oci`"))
 }
 
 fn pass_on(from: OwnedFd, mut to: impl Write, mut redaction: Option<redaction::Stream>) {

@@ -28,7 +28,12 @@ fn report(output: &Output) -> Value {
 }
 
 fn row<'a>(report: &'a Value, what: &str) -> &'a Value {
-    report["findings"].as_array().unwrap().iter().rfind(|row| row["what"] == what).unwrap_or(&Value::Null)
+    report["sandboxes"][0]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rfind(|row| row["what"] == what)
+        .unwrap_or(&Value::Null)
 }
 
 #[test]

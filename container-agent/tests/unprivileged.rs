@@ -149,7 +149,7 @@ fn doctor_says_what_is_less_and_leaves_nothing() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["tier"], "limited", "{report:#}");
     let row = |what: &str| {
-        let rows = report["findings"].as_array().unwrap();
+        let rows = report["sandboxes"][0]["findings"].as_array().unwrap();
         rows.iter().find(|row| row["what"] == what).cloned().unwrap_or_default()
     };
     assert_eq!(row("privilege")["verdict"], "limited", "{report:#}");

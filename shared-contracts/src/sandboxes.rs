@@ -131,7 +131,9 @@ impl OfferedSandbox {
     }
 
     pub fn has(&self, need: &SandboxNeed) -> bool {
-        self.tier >= need.tier
+        // One that cannot be used runs no image at all.
+        !self.images.is_empty()
+            && self.tier >= need.tier
             && need.provider.is_none_or(|provider| provider == self.provider)
             && need.image.as_deref().is_none_or(|image| self.runs(image))
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{Ending, Execution, NoLongerOurs};
 use crate::containers::Container;
 use crate::lease::Stopping;
-use crate::offer::{self, Chosen};
+use crate::offer::Chosen;
 use crate::output::reader;
 use crate::sandbox::{
     Collected, Egress, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Started,
@@ -123,11 +123,11 @@ impl Execution {
             directory: self.directory.clone(),
             mounts: Mounts {
                 workspace: tree.path().to_owned(),
-                image: chosen.unpacked.root.clone(),
+                image: chosen.mounted.clone(),
                 files: std::iter::once(prompt).chain(secrets::files(&leased.secrets)).collect(),
             },
             command: leased.spec.command.clone(),
-            environment: offer::complete(&chosen.unpacked, environment),
+            environment: chosen.complete(environment),
             limits: leased.spec.limits.clone(),
             egress,
             terminal: leased.spec.terminal,

@@ -8,6 +8,7 @@
 //! [`Exit`], [`Usage`], and the changed files as directory descriptors.
 
 pub mod namespaces;
+pub mod oci;
 pub mod outcome;
 pub mod probe;
 pub mod sweep;
@@ -65,7 +66,8 @@ pub struct Owner {
 pub struct Mounts {
     /// The workspace's tree, shared and never written: what is changed goes elsewhere.
     pub workspace: PathBuf,
-    /// The system below it; none is the machine's own programs.
+    /// The system below it; none is the machine's own programs. To an engine, the name of one of its images; none is the
+    /// one in its settings.
     pub image: Option<PathBuf>,
     /// Files that are there from the beginning: the task's prompt, secrets.
     pub files: Vec<PlacedFile>,

@@ -9,6 +9,7 @@ use rustix::fs::FlockOperation;
 use shared_contracts::hash::Sha256;
 
 use super::namespaces::cgroup::Hierarchies;
+use super::oci;
 
 /// Held as long as the agent lives; the kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
@@ -135,6 +136,7 @@ fn sweep_dead(parent: &Path) {
         let path = entry.path();
         if let Ok(lock) = StateLock::take(&path) {
             Hierarchies::detect().sweep(&instance_of(&path));
+            oci::mounts::unmount_below(&path);
             let _ = remove_tree(&path);
             drop(lock);
         }
@@ -153,7 +155,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, tree.join("closed/link")).unwrap();
         for path in [&tree.join("closed/deeper"), &tree.join("closed"), &outside] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
         }
         open_up(&tree).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -30,17 +30,22 @@ async fn brought(tenant: &Tenant, project: ProjectId, name: &str) -> Result<Vec<
     let mut agent = ScriptedAgent::connect(tenant, &unique("machine"), 1).await;
     let execution = execute(tenant, project, &wanting(&[name])).await.unwrap();
     let offered = agent.is_offered().await;
-    agent.say(&shared_contracts::dispatch::FromContainerAgent::Accept { execution_id: offered }).await;
     use acceptance::agents::Said::Message;
-    use shared_contracts::dispatch::ToContainerAgent::{Leased, Withdrawn};
-    match agent.hears().await {
-        Message(Leased(leased)) => Ok(leased.secrets),
-        Message(Withdrawn { .. }) => {
-            let ended = tenant.client.poll_until_ended(execution.id, SOON).await.unwrap();
-            assert_eq!(ended.state, ExecutionState::Failed);
-            Err(ended.reason.unwrap())
+    use shared_contracts::dispatch::FromContainerAgent::Accept;
+    use shared_contracts::dispatch::ToContainerAgent::{Leased, Offer, Withdrawn};
+    agent.say(&Accept { execution_id: offered }).await;
+    loop {
+        match agent.hears().await {
+            Message(Leased(leased)) => return Ok(leased.secrets),
+            Message(Withdrawn { .. }) => {
+                let ended = tenant.client.poll_until_ended(execution.id, SOON).await.unwrap();
+                assert_eq!(ended.state, ExecutionState::Failed);
+                return Err(ended.reason.unwrap());
+            }
+            // The acceptance took longer than an offer stands: it is made again.
+            Message(Offer { execution_id }) => agent.say(&Accept { execution_id }).await,
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Cargo.lock. When all is there, nothing is started that takes time.
 
 mod debian;
+mod engines;
 mod guest;
 mod helpers;
 mod npm;
@@ -51,6 +52,7 @@ pub fn everything(extent: Extent) -> Result<()> {
         CARGO_DENY.ensure()?;
         ensure_cpp()?;
         ensure_registry()?;
+        engines::ensure()?;
     }
     terminal::line(&format!("  everything is there, checked in {}", terminal::seconds(started.elapsed())));
     Ok(())

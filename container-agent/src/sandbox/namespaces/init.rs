@@ -33,7 +33,7 @@ pub fn run(work: &Work, seccomp: &Seccomp, helper: OwnedFd) -> ! {
     sys::exit_now(0)
 }
 
-fn keep_only(helper: OwnedFd) -> io::Result<OwnedFd> {
+pub fn keep_only(helper: OwnedFd) -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     sys::duplicate_to(helper.as_fd(), HELPER)?;
     std::mem::forget(helper);
@@ -51,7 +51,7 @@ fn command(error: impl std::fmt::Display) -> Report {
 }
 
 /// Forks the payload and waits until it has become its program. Its terminal, too, if it has one.
-fn start(work: &Work, seccomp: &Seccomp) -> Result<(Pid, Option<OwnedFd>), Report> {
+pub fn start(work: &Work, seccomp: &Seccomp) -> Result<(Pid, Option<OwnedFd>), Report> {
     block_signals().map_err(machine)?;
     let program = work.command.first().ok_or_else(|| command("the command is empty"))?;
     let search = work.environment.get("PATH").map_or("", String::as_str);
@@ -173,7 +173,7 @@ fn unblock_signals() -> io::Result<()> {
 }
 
 /// The payload's end. Orphans of the sandbox are reaped on the way.
-fn reap_until(payload: Pid) -> Report {
+pub fn reap_until(payload: Pid) -> Report {
     let set = signal_set();
     loop {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {

@@ -28,7 +28,7 @@ use super::cgroup::Entry;
 use crate::sandbox::{Egress, PlacedFile, Toolchain};
 
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 6;
 
 /// What a sandbox can be built from before it is known what will run in it.
 #[derive(Debug, Serialize, Deserialize)]

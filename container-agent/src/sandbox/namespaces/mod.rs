@@ -13,14 +13,14 @@ mod child;
 mod devices;
 mod etc;
 pub mod helper;
-mod init;
-mod message;
-mod root;
-mod running;
-mod sys;
-mod walls;
+pub(in crate::sandbox) mod init;
+pub(in crate::sandbox) mod message;
+pub(in crate::sandbox) mod root;
+pub(in crate::sandbox) mod running;
+pub(in crate::sandbox) mod sys;
+pub(in crate::sandbox) mod walls;
 pub mod warm;
-mod workspace;
+pub(in crate::sandbox) mod workspace;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -48,6 +48,17 @@ const PIPE_BYTES: usize = 1024 * 1024;
 /// Mount points in an execution's directory.
 const MOUNT_POINTS: [&str; 5] = ["root", "lower", "disk", "secrets", "image"];
 
+/// The uid of a slot's payload on the host.
+pub(in crate::sandbox) fn outer_id(instance: &str, slot: u32) -> u32 {
+    let own = rustix::process::geteuid();
+    if !own.is_root() {
+        return own.as_raw();
+    }
+    let number = u32::from_str_radix(instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
+    let warm = slot.checked_sub(CAPACITY_IDS).map(|number| CAPACITY_IDS + number % CAPACITY_IDS);
+    FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + warm.unwrap_or(slot)
+}
+
 #[derive(Debug, Clone)]
 pub struct Namespaces {
     /// Names this agent's cgroups; derived from its state directory.
@@ -73,17 +84,6 @@ struct Place {
 }
 
 impl Namespaces {
-    /// The uid of a slot's payload on the host.
-    fn outer_id(&self, slot: u32) -> u32 {
-        let own = rustix::process::geteuid();
-        if !own.is_root() {
-            return own.as_raw();
-        }
-        let number = u32::from_str_radix(self.instance.get(..8).unwrap_or_default(), 16).unwrap_or_default();
-        let warm = slot.checked_sub(CAPACITY_IDS).map(|number| CAPACITY_IDS + number % CAPACITY_IDS);
-        FIRST_ID + (number % INSTANCES_MAX) * IDS_PER_INSTANCE + warm.unwrap_or(slot)
-    }
-
     async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
         // One that waits has the machine's own programs.
         let waiting = self.warm.as_ref().filter(|_| spec.mounts.image.is_none()).and_then(|warm| warm.take());
@@ -123,7 +123,7 @@ impl Namespaces {
             false => None,
         };
         let privileged = rustix::process::geteuid().is_root();
-        let outer_id = self.outer_id(place.slot);
+        let outer_id = outer_id(&self.instance, place.slot);
         let blueprint = Blueprint {
             directory: place.directory.clone(),
             image: place.image.clone(),
@@ -183,16 +183,23 @@ impl Running {
     }
 }
 
+/// What the payload prints, and what it prints to.
+pub(in crate::sandbox) fn pipes() -> std::io::Result<(Output, [OwnedFd; 2])> {
+    let (stdout, stdout_writer) = std::io::pipe()?;
+    let (stderr, stderr_writer) = std::io::pipe()?;
+    for pipe in [&stdout, &stderr] {
+        // Without it the pipes only hold less.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
+    let output = Output { stdout: stdout.into(), stderr: Some(stderr.into()) };
+    Ok((output, [stdout_writer.into(), stderr_writer.into()]))
+}
+
 fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
     let spawn = || -> std::io::Result<Helper> {
         let (ours, theirs) = message::socket_pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let (stdout, stdout_writer) = std::io::pipe()?;
-        let (stderr, stderr_writer) = std::io::pipe()?;
-        for pipe in [&stdout, &stderr] {
-            // Without it the pipes only hold less.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-        }
+        let (output, [stdout_writer, stderr_writer]) = pipes()?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(helper::ARGUMENT)
@@ -205,7 +212,6 @@ fn spawn_helper(cgroup: Option<&Cgroup>) -> Result<Helper, SandboxError> {
         let process = command.kill_on_drop(true).spawn()?;
         // SAFETY: an `OwnedFd` is an open descriptor of its own until it is dropped, and `AsyncFd` owns it.
         let socket: AsyncFd<OwnedFd> = unsafe { AsyncFd::register(ours)? };
-        let output = Output { stdout: stdout.into(), stderr: Some(stderr.into()) };
         Ok(Helper { socket: Arc::new(socket), process, output: Some(output) })
     };
     spawn().map_err(|source| {

@@ -21,7 +21,7 @@ const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx3
 const OUR_OWN: [&str; 9] = ["etc", "dev", "proc", "sys", "run", "tmp", "home", "workspace", "lost+found"];
 const THIS_PROGRAM: &str = "/proc/self/exe";
 pub const READ_ONLY: u64 = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV;
-const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
+pub const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
 
 /// `what` goes before the kernel's error, so that a refusal says which step failed.
 pub fn step<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Result<T> {

@@ -47,7 +47,7 @@ impl Helper {
     }
 }
 
-fn unexpected(report: Report) -> SandboxError {
+pub fn unexpected(report: Report) -> SandboxError {
     match report {
         Report::Failed(what) => SandboxError::Setup(what),
         Report::CommandFailed(what) => SandboxError::Command(what),
@@ -203,7 +203,7 @@ impl Control for Steering {
 }
 
 /// Whether the file system has no more room for a page or for a file.
-fn is_full(upper: &Arc<OwnedFd>) -> bool {
+pub fn is_full(upper: &Arc<OwnedFd>) -> bool {
     rustix::fs::fstatvfs(upper)
         .is_ok_and(|facts| facts.f_bavail == 0 || (facts.f_files > 0 && facts.f_ffree == 0))
 }

@@ -123,6 +123,12 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// `fork` with namespace flags, into a v2 control group if one is given. The child gets 0. Call it only where one
 /// thread runs.
 pub fn fork_into(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+    if flags == 0 && cgroup.is_none() {
+        // In an engine's container `clone3` is refused.
+        // SAFETY: one thread runs, so no lock is held by another.
+        return check(unsafe { libc::fork() }.into())
+            .and_then(|pid| libc::pid_t::try_from(pid).map_err(io::Error::other));
+    }
     let mut arguments = libc::clone_args {
         flags: u64::from(flags.unsigned_abs()),
         pidfd: 0,

@@ -20,77 +20,81 @@ use super::sys;
 const WRITABLE: [&str; 4] = ["/workspace", "/tmp", "/home/agent", "/dev"];
 const CAPABILITIES_LAST: libc::c_ulong = 63;
 
-/// Calls that the payload never needs. Each answers EPERM.
-const DENIED: &[libc::c_long] = &[
-    // Mounts and roots.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_tree,
-    libc::SYS_move_mount,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    // Namespaces; `clone` is looked at more closely below.
-    libc::SYS_setns,
-    libc::SYS_unshare,
-    // Other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_process_madvise,
-    // The kernel itself.
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_quotactl,
-    libc::SYS_quotactl_fd,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_acct,
-    libc::SYS_syslog,
-    libc::SYS_fanotify_init,
-    libc::SYS_fanotify_mark,
-    libc::SYS_memfd_secret,
-    libc::SYS_personality,
-    libc::SYS_vhangup,
-    libc::SYS_lookup_dcookie,
-    libc::SYS_move_pages,
-    libc::SYS_migrate_pages,
-    libc::SYS_set_mempolicy,
-    libc::SYS_mbind,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_modify_ldt,
-];
+/// System calls as number and name: an engine's profile wants names.
+macro_rules! calls {
+    ($($call:ident),* $(,)?) => { &[$((libc::$call, stringify!($call))),*] };
+}
+type Calls = &'static [(libc::c_long, &'static str)];
 
-const NAMESPACE_FLAGS: [libc::c_int; 8] = [
+/// Calls that the payload never needs. Each answers EPERM.
+const DENIED: Calls = calls![
+    // Mounts and roots.
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_open_tree,
+    SYS_move_mount,
+    SYS_fsopen,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fspick,
+    SYS_mount_setattr,
+    // Namespaces; `clone` is looked at more closely below.
+    SYS_setns,
+    SYS_unshare,
+    // Other processes.
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_pidfd_getfd,
+    SYS_kcmp,
+    SYS_process_madvise,
+    // The kernel itself.
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_userfaultfd,
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_keyctl,
+    SYS_name_to_handle_at,
+    SYS_open_by_handle_at,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_kexec_load,
+    SYS_kexec_file_load,
+    SYS_reboot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_quotactl,
+    SYS_quotactl_fd,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_clock_adjtime,
+    SYS_adjtimex,
+    SYS_acct,
+    SYS_syslog,
+    SYS_fanotify_init,
+    SYS_fanotify_mark,
+    SYS_memfd_secret,
+    SYS_personality,
+    SYS_vhangup,
+    SYS_lookup_dcookie,
+    SYS_move_pages,
+    SYS_migrate_pages,
+    SYS_set_mempolicy,
+    SYS_mbind,
+];
+#[cfg(target_arch = "x86_64")]
+const DENIED_HERE: Calls = calls![SYS_iopl, SYS_ioperm, SYS_modify_ldt];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_HERE: Calls = &[];
+
+pub const NAMESPACE_FLAGS: [libc::c_int; 8] = [
     libc::CLONE_NEWUSER,
     libc::CLONE_NEWNS,
     libc::CLONE_NEWPID,
@@ -101,8 +105,19 @@ const NAMESPACE_FLAGS: [libc::c_int; 8] = [
     0x80, // CLONE_NEWTIME
 ];
 /// AF_VSOCK is not among them: it ignores network namespaces and reaches the hypervisor's host.
-const SOCKET_FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-const TIOCLINUX: u64 = 0x541c;
+pub const SOCKET_FAMILIES: [libc::c_int; 4] =
+    [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// Both put characters into a terminal as if somebody had typed them.
+pub const TERMINAL_REQUESTS: [u64; 2] = [libc::TIOCSTI, 0x541c /* TIOCLINUX */];
+
+fn denied() -> impl Iterator<Item = &'static (libc::c_long, &'static str)> {
+    DENIED.iter().chain(DENIED_HERE)
+}
+
+/// The names of the calls that are denied whatever their arguments.
+pub fn denied_names() -> impl Iterator<Item = &'static str> {
+    denied().map(|(_, name)| name.trim_start_matches("SYS_"))
+}
 
 /// Two programs, because one holds one errno.
 pub struct Seccomp([BpfProgram; 2]);
@@ -124,7 +139,7 @@ fn deny_program() -> Result<BpfProgram, seccompiler::Error> {
         SeccompCondition::new(argument, length, operator, value).map_err(seccompiler::Error::from)
     };
     let number = |value: libc::c_int| u64::from(value.unsigned_abs());
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = denied().map(|(call, _)| (*call, Vec::new())).collect();
     let mut namespaces = Vec::new();
     for flag in NAMESPACE_FLAGS.map(number) {
         let set = condition(0, Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
@@ -143,7 +158,7 @@ fn deny_program() -> Result<BpfProgram, seccompiler::Error> {
     rules.insert(libc::SYS_socket, sockets.clone());
     rules.insert(libc::SYS_socketpair, sockets);
     let mut terminal = Vec::new();
-    for request in [libc::TIOCSTI, TIOCLINUX] {
+    for request in TERMINAL_REQUESTS {
         terminal.push(SeccompRule::new(vec![condition(1, Dword, SeccompCmpOp::Eq, request)?])?);
     }
     rules.insert(libc::SYS_ioctl, terminal);

@@ -111,6 +111,16 @@ impl Hierarchies {
         all
     }
 
+    /// The groups that a process is in, whoever made them: to measure, not to change.
+    pub fn of_process(pid: u32) -> std::io::Result<Cgroup> {
+        let (mounts, own) =
+            (fs::read_to_string("/proc/self/mountinfo")?, fs::read_to_string(format!("/proc/{pid}/cgroup"))?);
+        let controllers =
+            |group: &Path| fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+        let groups = Self::from_tables(&mounts, Some(&own), controllers);
+        Ok(Cgroup { directories: groups.found, unified: None })
+    }
+
     /// For doctor: `v1 at /sys/fs/cgroup/memory`, or none.
     pub fn describe(&self, controller: Controller) -> Option<String> {
         self.found.get(&controller).map(|(version, path)| {

@@ -1,0 +1,145 @@
+//! The engine: where its socket is, which one it is, and its images. Docker and Podman speak one API and mean it
+//! a little differently.
+
+use std::path::{Path, PathBuf};
+
+use bollard::query_parameters::CreateImageOptions;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::TryStreamExt;
+
+use super::EngineSetting;
+use crate::sandbox::SandboxError;
+
+const TIMEOUT_SECONDS: u64 = 120;
+const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
+/// An image can be large, a line far.
+const PULL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1_800);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Docker,
+    Podman,
+}
+
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub docker: Docker,
+    pub kind: Kind,
+    pub version: String,
+    pub socket: PathBuf,
+    pub is_rootless: bool,
+}
+
+/// Why no engine can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the settings say engine = \"off\"")]
+    Off,
+    #[error("no engine's socket at {}", .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+    NoSocket(Vec<PathBuf>),
+    #[error("`{0}` is not a unix socket; only an engine on this machine can see this agent's workspaces")]
+    NotLocal(String),
+    #[error("the engine at {socket} does not answer: {source}")]
+    Silent { socket: PathBuf, source: bollard::errors::Error },
+    #[error("an ordinary user's agent cannot show a workspace to an engine")]
+    NotRoot,
+    #[error("the engine at {0} is rootless: its users cannot be given a workspace")]
+    Rootless(PathBuf),
+}
+
+impl Engine {
+    pub async fn connect(setting: &EngineSetting) -> Result<Self, EngineError> {
+        let socket = find(setting)?;
+        let silent = |source| EngineError::Silent { socket: socket.clone(), source };
+        let address = socket.display().to_string();
+        let docker =
+            Docker::connect_with_unix(&address, TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(silent)?;
+        let docker = docker.negotiate_version().await.map_err(silent)?;
+        let version = docker.version().await.map_err(silent)?;
+        let is_podman = version
+            .components
+            .iter()
+            .flatten()
+            .any(|component| component.name.to_lowercase().contains("podman"));
+        let info = docker.info().await.map_err(silent)?;
+        let is_rootless = info.security_options.iter().flatten().any(|option| option.contains("rootless"));
+        Ok(Self {
+            docker,
+            kind: if is_podman { Kind::Podman } else { Kind::Docker },
+            version: version.version.unwrap_or_default(),
+            socket,
+            is_rootless,
+        })
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+
+    /// Has the image here. One that is named by its digest is fetched; any other could be another one tomorrow.
+    pub async fn ensure_image(&self, image: &str) -> Result<(), SandboxError> {
+        match self.docker.inspect_image(image).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(failed(format!("look for the image `{image}`"))(error)),
+        }
+        if !image.contains("@sha256:") {
+            return Err(SandboxError::Setup(format!(
+                "the image `{image}` is not on this machine: run `{} pull {image}` there, or name it by its digest \
+                 (name@sha256:…) to have it fetched",
+                self.name()
+            )));
+        }
+        let options =
+            CreateImageOptions { from_image: Some(image.to_owned()), ..CreateImageOptions::default() };
+        let pull = self.docker.create_image(Some(options), None, None).try_for_each(|progress| async move {
+            match progress.error_detail.and_then(|detail| detail.message) {
+                Some(error) => Err(bollard::errors::Error::DockerStreamError { error }),
+                None => Ok(()),
+            }
+        });
+        match tokio::time::timeout(PULL_TIMEOUT, pull).await {
+            Ok(pulled) => pulled.map_err(failed(format!("pull the image `{image}`"))),
+            Err(_) => Err(SandboxError::Setup(format!(
+                "pulling the image `{image}` took longer than {} s",
+                PULL_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+}
+
+/// What is set, else what Docker's own client would use, else the first that is there.
+fn find(setting: &EngineSetting) -> Result<PathBuf, EngineError> {
+    match setting {
+        EngineSetting::Off => return Err(EngineError::Off),
+        EngineSetting::Socket(path) => return Ok(path.clone()),
+        EngineSetting::Search => {}
+    }
+    if let Some(host) = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
+        return match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.into()),
+            None => Err(EngineError::NotLocal(host)),
+        };
+    }
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(|run| Path::new(&run).join("podman/podman.sock"));
+    let candidates: Vec<_> = SOCKETS.iter().map(PathBuf::from).chain(of_user).collect();
+    let found = candidates.iter().find(|path| path.exists()).cloned();
+    found.ok_or(EngineError::NoSocket(candidates))
+}
+
+pub fn is_absent(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+pub fn failed(what: impl std::fmt::Display) -> impl FnOnce(bollard::errors::Error) -> SandboxError {
+    move |error| {
+        let detail = match error {
+            bollard::errors::Error::DockerResponseServerError { message, .. } => message,
+            other => other.to_string(),
+        };
+        SandboxError::Setup(format!("the engine could not {what}: {}", detail.trim()))
+    }
+}

@@ -1,0 +1,203 @@
+//! A container's first process: this program, bound into the container, started by the engine. It looks whether the walls
+//! that were asked for stand, listens for the way out, and becomes PID 1 as in [`crate::sandbox::namespaces::init`].
+//!
+//! ```text
+//!   agent ◀─ connects, once ─ init          the socket's name is gone before the payload starts
+//!   agent ── attach ─▶ init                 the command; the pipes that it prints to
+//!   agent ◀─ built ─── init                 the listener of its loopback
+//!   agent ── start ──▶ init ── forks ──▶ payload
+//!   agent ◀─ started, exited | signalled | failed | command_failed ─ init
+//!   agent ── terminate, kill ─▶ init        kill also says that the end was heard: until then there is what to measure
+//! ```
+//! The socket ends with the agent, and with the socket everything in the container.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::process::ExitCode;
+
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
+
+use crate::sandbox::namespaces::message::{self, Order, Report, Work};
+use crate::sandbox::namespaces::root::step;
+use crate::sandbox::namespaces::walls::{self, Seccomp};
+use crate::sandbox::namespaces::{init, sys};
+use crate::sandbox::{Egress, PROXY};
+
+/// The hidden argument that makes the program a container's first process.
+pub const ARGUMENT: &str = "__container-init";
+/// Seen from inside.
+pub const SOCKET: &str = "/run/patchbay/agent";
+
+/// What `/proc/self/status` says where a wall of the engine stands.
+const WALLS: [(&str, &str, &str); 6] = [
+    ("inheritable capabilities", "CapInh:", "0000000000000000"),
+    ("effective capabilities", "CapEff:", "0000000000000000"),
+    ("permitted capabilities", "CapPrm:", "0000000000000000"),
+    ("bounding capabilities", "CapBnd:", "0000000000000000"),
+    ("no new privileges", "NoNewPrivs:", "1"),
+    ("seccomp", "Seccomp:", "2"),
+];
+
+pub fn main() -> ExitCode {
+    let Ok(agent) = connect() else { return ExitCode::FAILURE };
+    match set_up(&agent) {
+        Ok((work, seccomp)) => run(&work, &seccomp, agent),
+        Err(error) => {
+            let _ = message::send(agent.as_fd(), &Report::Failed(message::short(&error.to_string())), &[]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn connect() -> io::Result<OwnedFd> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(SOCKET)?)?;
+    Ok(socket)
+}
+
+fn set_up(agent: &OwnedFd) -> io::Result<(Work, Seccomp)> {
+    // Not readable through /proc for the payload, which has the same uid.
+    step("hide from the payload", sys::prctl(libc::PR_SET_DUMPABLE, 0))?;
+    // 1. The work.
+    let Some((Order::Attach, fds)) = message::receive::<Order>(agent.as_fd())? else { sys::exit_now(1) };
+    let [file, stdout, stderr] = fds.as_slice() else {
+        return Err(io::Error::other("the work did not come along"));
+    };
+    let work: Work = message::read_memory_file(file)?;
+    // 2. The engine said that these walls stand.
+    let fallen = fallen_walls()?;
+    if !fallen.is_empty() {
+        return Err(io::Error::other(format!("walls that the engine did not build: {}", fallen.join(", "))));
+    }
+    // 3. What is this process's own to limit.
+    step("resource limits", walls::resource_limits(&work.limits))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let seccomp = Seccomp::compile().map_err(io::Error::other)?;
+    let listener = match work.egress {
+        Egress::Proxy => Some(step("listen for the way out", TcpListener::bind(PROXY))?),
+        Egress::Nothing => None,
+    };
+    // 4. Where the payload prints.
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    for (fd, number) in [(null.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)] {
+        step("standard streams", sys::duplicate_to(fd, number))?;
+    }
+    let listener: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+    message::send(agent.as_fd(), &Report::Built, &listener)?;
+    match message::receive::<Order>(agent.as_fd())? {
+        Some((Order::Start, _)) => Ok((work, seccomp)),
+        _ => sys::exit_now(0),
+    }
+}
+
+/// Seen from inside, whatever the engine's inspection says.
+fn fallen_walls() -> io::Result<Vec<String>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let value = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|line| line.split_whitespace().next())
+    };
+    let mut fallen: Vec<String> = WALLS
+        .iter()
+        .filter(|(_, key, wanted)| value(key) != Some(wanted))
+        .map(|(what, ..)| (*what).to_owned())
+        .collect();
+    if !our_profile_stands() {
+        fallen.push("our seccomp profile".into());
+    }
+    if rustix::process::getuid().is_root() {
+        fallen.push("a user that is not root".into());
+    }
+    if std::process::id() != 1 {
+        fallen.push("processes of its own".into());
+    }
+    if let Some(device) = routed_device() {
+        fallen.push(format!("no network ({device} has a route)"));
+    }
+    let owner = fs::metadata("/workspace")?.uid();
+    if owner != rustix::process::getuid().as_raw() {
+        fallen.push(format!(
+            "a workspace of its own (it belongs to {owner}: the agent's mounts do not reach the engine; run both in one mount \
+             namespace)"
+        ));
+    }
+    if !rustix::fs::statvfs("/")?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        fallen.push("a read-only root".into());
+    }
+    Ok(fallen)
+}
+
+/// Asks for the personality, which engines' own profiles allow and ours does not.
+fn our_profile_stands() -> bool {
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: integers only; this value changes nothing.
+    sys::check(unsafe { libc::personality(ASK) }.into()).is_err()
+}
+
+/// A network interface besides the loopback that anything could leave by.
+fn routed_device() -> Option<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (v4, v6) = (read("/proc/self/net/route"), read("/proc/self/net/ipv6_route"));
+    let v4 = v4.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let v6 = v6.lines().filter_map(|line| line.split_whitespace().next_back());
+    v4.chain(v6).find(|device| *device != "lo").map(str::to_owned)
+}
+
+fn run(work: &Work, seccomp: &Seccomp, agent: OwnedFd) -> ! {
+    let Ok(agent) = init::keep_only(agent) else { sys::exit_now(1) };
+    let say = |report: &Report, fds: &[BorrowedFd<'_>]| {
+        let _ = message::send(agent.as_fd(), report, fds);
+    };
+    let (payload, terminal) = match init::start(work, seccomp) {
+        Ok(started) => started,
+        Err(report) => {
+            say(&report, &[]);
+            sys::exit_now(0)
+        }
+    };
+    say(&Report::Started, &terminal.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+    drop(terminal);
+    std::thread::scope(|scope| {
+        scope.spawn(|| obey(agent.as_fd(), payload));
+        let end = init::reap_until(payload);
+        // Nothing runs on behind the payload's back, and its pipes end now.
+        kill_everything_else();
+        let _ = silence();
+        say(&end, &[]);
+    });
+    // Not reached: `obey` ends the process.
+    sys::exit_now(0)
+}
+
+/// Until the agent says that it is over, or is gone.
+fn obey(agent: BorrowedFd<'_>, payload: Pid) {
+    while let Ok(Some((order, _))) = message::receive::<Order>(agent) {
+        match order {
+            Order::Terminate => {
+                // SAFETY: integers only. The payload leads its own process group.
+                unsafe { libc::kill(-payload.as_raw_nonzero().get(), libc::SIGTERM) };
+            }
+            Order::Kill => break,
+            Order::Build | Order::Attach | Order::Start | Order::Mapped => {}
+        }
+    }
+    // The end of PID 1 ends every other process inside.
+    sys::exit_now(0)
+}
+
+fn kill_everything_else() {
+    // SAFETY: integers only; -1 is every process inside but this one.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+fn silence() -> io::Result<()> {
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    sys::duplicate_to(null.as_fd(), libc::STDOUT_FILENO)?;
+    sys::duplicate_to(null.as_fd(), io::stderr().as_raw_fd())
+}
