@@ -13,7 +13,12 @@ use sha2::{Digest, Sha512};
 
 fn attempt(options: &[&str], script: &str) -> Output {
     let mut agent = Command::new(env!("CARGO_BIN_EXE_patchbay-agent"));
-    agent.arg("try").args(options).args(["--", "bash", "-ec", script]).output().unwrap()
+    agent
+        .args(["try", "--wall-seconds", "300"])
+        .args(options)
+        .args(["--", "bash", "-ec", script])
+        .output()
+        .unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -78,7 +83,7 @@ def read(fd):
 assert os.waitstatus_to_exitcode(pty.spawn(['sh', '-c', 'test -t 0 && stty size && echo a terminal'], read)) == 0
 assert b'a terminal' in b''.join(output)
 barrier = threading.Barrier(1001)
-threads = [threading.Thread(target=barrier.wait) for _ in range(1000)]
+threads = [threading.Thread(target=barrier.wait, daemon=True) for _ in range(1000)]
 for thread in threads: thread.start()
 barrier.wait()
 for thread in threads: thread.join()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
+use shared_contracts::sandboxes::{OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
 /// As whom, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,7 @@ const SHOWN: [&str; 3] = ["sandbox", "limits in force", "pause"];
 
 #[derive(Debug, Deserialize)]
 struct Report {
-    tier: SandboxTier,
-    findings: Vec<Finding>,
+    sandboxes: Vec<OfferedSandbox>,
 }
 
 #[derive(Debug)]
@@ -59,9 +58,9 @@ enum Expected {
     Says(i32, &'static [&'static str]),
     /// `try --stats` says at most and at least so many milliseconds of CPU.
     CpuMs(u64, u64),
-    /// doctor's tier; the rows that are not good, for each of [`By`] that runs it.
+    /// The tier of namespaces; the rows that are not good, for each of [`By`] that runs it.
     Tier(SandboxTier, &'static [(By, &'static [&'static str])]),
-    /// doctor's tier is `none`: for this row, with this in its text or its fix.
+    /// That tier is `none`: for this row, with this in its text or its fix.
     Missing(&'static str, &'static str),
 }
 
@@ -249,9 +248,12 @@ impl Scenario {
     }
 }
 
-fn report(said: &str) -> Result<Report> {
+/// What doctor says of the agent's own kind of sandbox; there is no engine in the guest.
+fn report(said: &str) -> Result<OfferedSandbox> {
     let line = said.lines().find(|line| line.starts_with('{')).context("doctor printed no report")?;
-    Ok(serde_json::from_str(line)?)
+    let report: Report = serde_json::from_str(line)?;
+    let mut own = report.sandboxes.into_iter().filter(|kind| kind.provider == SandboxProvider::Namespaces);
+    own.next().context("doctor says nothing of namespaces")
 }
 
 #[cfg(test)]
@@ -275,7 +277,10 @@ mod tests {
             let row = |what: &&str, verdict| serde_json::json!({"what": what, "verdict": verdict, "found": "", "meaning": "", "fix": ""});
             let limited = rows.iter().map(|what| row(what, "limited"));
             let rows: Vec<_> = SHOWN.iter().map(|what| row(what, "good")).chain(limited).collect();
-            serde_json::json!({"tier": "limited", "findings": rows}).to_string()
+            let own = serde_json::json!({
+                "provider": "namespaces", "tier": "limited", "reason": "", "images": [], "findings": rows
+            });
+            serde_json::json!({"tier": "limited", "sandboxes": [own]}).to_string()
         };
         assert!(doctor.judge(Root, 0, &said(&["Landlock"])).is_ok());
         assert!(doctor.judge(Root, 0, &said(&["Landlock", "CPU limit"])).is_err());
