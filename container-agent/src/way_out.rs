@@ -11,6 +11,8 @@ use crate::output::spool::Spool;
 
 /// Decisions that wait to be written; more at once are counted.
 const DECISIONS_WAITING_MAX: usize = 256;
+/// Whoever asks more often than any build does is only filling the log.
+const DECISIONS_TOLD_MAX: u64 = 10_000;
 
 /// What a payload's programs look for to find it. Each has its own idea of case.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -74,13 +76,21 @@ pub fn open(
         let _ = last.send(serve(listener, proxy, stopped).await);
     });
     let teller = tokio::spawn(async move {
+        let mut count = 0;
         while let Some(decision) = decided.recv().await {
-            tell(Told::Decision(Box::new(decision)));
+            count += 1;
+            if count <= DECISIONS_TOLD_MAX {
+                tell(Told::Decision(Box::new(decision)));
+            }
         }
+        let mut untold = count.saturating_sub(DECISIONS_TOLD_MAX);
         match lost.await {
-            Ok(Ok(served)) if served.decisions_dropped > 0 => tell(Told::Dropped(served.decisions_dropped)),
+            Ok(Ok(served)) => untold += served.decisions_dropped,
             Ok(Err(error)) => tell(Told::Broken(error.to_string())),
-            _ => {}
+            Err(_) => {}
+        }
+        if untold > 0 {
+            tell(Told::Dropped(untold));
         }
     });
     Ok(WayOut { stop: Some(stop), proxy, teller })
@@ -121,5 +131,44 @@ fn event(decision: EgressDecision) -> EgressEvent {
         bytes_up: decision.bytes_up,
         bytes_down: decision.bytes_down,
         dropped_before: decision.dropped_before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_flood_of_requests_is_told_so_far_and_then_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let told: Arc<Mutex<(u64, u64)>> = Arc::default();
+        let counting = Arc::clone(&told);
+        let way_out = open(listener, &[], &[], move |what| {
+            let mut told = counting.lock().unwrap();
+            match what {
+                Told::Decision(_) => told.0 += 1,
+                Told::Dropped(count) => told.1 += count,
+                Told::Broken(error) => assert!(error.is_empty(), "{error}"),
+            }
+        })
+        .unwrap();
+        let asked = DECISIONS_TOLD_MAX + 500;
+        let asking = tokio::task::spawn_blocking(move || {
+            for _ in 0..asked {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n").unwrap();
+                assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+            }
+        });
+        asking.await.unwrap();
+        way_out.close().await;
+        let (decisions, counted) = *told.lock().unwrap();
+        assert!(decisions <= DECISIONS_TOLD_MAX && counted >= 500, "{decisions} told, {counted} counted");
+        assert!(decisions + counted >= asked, "{decisions} told, {counted} counted of {asked}");
     }
 }

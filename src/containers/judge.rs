@@ -88,10 +88,10 @@ mod tests {
         Some(ContainerAnswer::Refused { problem: Problem::new(kind, detail) })
     }
 
-    fn judged(answers: Vec<Option<ContainerAnswer>>) -> Result<ContainerAnswer, Problem> {
+    fn judged(answers: Vec<Option<ContainerAnswer>>) -> Result<ContainerAnswer, Box<Problem>> {
         let id = ContainerId { execution_id: ExecutionId::new(1, 1), generation: 1 };
         let told = (1..).zip(answers).map(|(n, answer)| told(n, answer)).collect();
-        of_one(id, told).map(|(_, answer)| answer).map_err(Failure::into_problem)
+        of_one(id, told).map(|(_, answer)| answer).map_err(|failure| Box::new(failure.into_problem()))
     }
 
     #[test]

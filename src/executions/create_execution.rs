@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn a_sandbox_is_as_strong_as_the_project_wants() {
         use SandboxTier::{Engine, Limited, None as Nothing, Strong};
-        let given = |wanted, tier_min| tier(wanted, tier_min).map_err(|failure| failure.into_problem());
+        let given =
+            |wanted, tier_min| tier(wanted, tier_min).map_err(|failure| Box::new(failure.into_problem()));
         assert_eq!(given(None, Nothing), Ok(Limited));
         assert_eq!(given(None, Strong), Ok(Strong));
         assert_eq!(given(Some(Nothing), Nothing), Ok(Nothing));
