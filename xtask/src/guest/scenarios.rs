@@ -72,7 +72,7 @@ pub static SCENARIOS: &[Scenario] = &[
         name: "a-ramdisk-is-no-root",
         by: &[Ramdisk],
         script: "patchbay-agent doctor --json --state-dir /new/var/state",
-        expected: Missing("root directory", "initial ramdisk"),
+        expected: Missing("root directory", "switch_root"),
     },
     Scenario {
         name: "doctor",
