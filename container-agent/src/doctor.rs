@@ -34,7 +34,8 @@ pub async fn examine(settings: &Settings) -> Vec<OfferedSandbox> {
     let trial = try_one(settings).await;
     let findings = probe::probe(expected(settings), trial);
     let tier = probe::tier(&findings);
-    let namespaces = offer::offered(SandboxProvider::Namespaces, tier, findings, settings.images.clone());
+    let images = settings.images.iter().filter(|image| offer::is_understood(image)).cloned().collect();
+    let namespaces = offer::offered(SandboxProvider::Namespaces, tier, findings, images);
     vec![namespaces, try_engine(settings).await]
 }
 

@@ -12,7 +12,7 @@ use shared_contracts::sandboxes::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
-use crate::images::{Fault, Image, ImageLimits, Images, ReferenceError};
+use crate::images::{Fault, Image, ImageLimits, ImageReference, Images, ReferenceError};
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
@@ -25,6 +25,11 @@ pub const HOST: &str = "host";
 /// Whether an image is made of this machine's own files, and so nothing that an engine could run.
 pub fn is_of_this_machine(image: &str) -> bool {
     image == HOST || image.starts_with("dir:") || image.starts_with("tar:")
+}
+
+/// Whether it is an image, or a pattern of such, that needs no engine.
+pub fn is_understood(image: &str) -> bool {
+    image == "*" || image.ends_with("/*") || image.parse::<ImageReference>().is_ok()
 }
 
 /// The strongest of these.
