@@ -52,7 +52,14 @@ pub fn probe(expected: Expected, trial: Trial) -> Vec<Finding> {
             expected,
         ));
     }
-    findings.push(match expected.disk_in_memory {
+    findings.push(disk_limit(expected.disk_in_memory));
+    findings.extend(trial.findings);
+    findings
+}
+
+/// Where executions write, whichever kind of sandbox they have.
+pub fn disk_limit(in_memory: bool) -> Finding {
+    match in_memory {
         true => good("disk limit", "memory (tmpfs)", "sized per execution; counts as memory, too"),
         false => bad(
             "disk limit",
@@ -61,9 +68,7 @@ pub fn probe(expected: Expected, trial: Trial) -> Vec<Finding> {
             "what an execution writes is not limited; it may fill the state directory's file system",
             "set workspace_disk = \"memory\"",
         ),
-    });
-    findings.extend(trial.findings);
-    findings
+    }
 }
 
 /// The tier these findings yield.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use shared_contracts::executions::{Limits, Terminal};
 
 use super::cgroup::Entry;
-use crate::sandbox::{Egress, PlacedFile, Toolchain};
+use crate::sandbox::{Egress, PlacedFile, SandboxSpec, Toolchain};
 
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const DESCRIPTORS_MAX: usize = 6;
@@ -56,6 +56,20 @@ pub struct Work {
     pub limits: Limits,
     pub egress: Egress,
     pub terminal: Option<Terminal>,
+}
+
+impl Work {
+    pub fn of(spec: &SandboxSpec) -> Self {
+        Self {
+            workspace: spec.mounts.workspace.clone(),
+            files: spec.mounts.files.clone(),
+            command: spec.command.clone(),
+            environment: spec.environment.clone(),
+            limits: spec.limits.clone(),
+            egress: spec.egress,
+            terminal: spec.terminal,
+        }
+    }
 }
 
 /// Agent to helper, and helper to PID 1.

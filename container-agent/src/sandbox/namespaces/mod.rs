@@ -163,15 +163,7 @@ impl Running {
             cgroup.limit(&spec.limits).map_err(SandboxError::io("set the limits"))?;
         }
         self.has_egress = spec.egress == Egress::Proxy;
-        let work = Work {
-            workspace: spec.mounts.workspace.clone(),
-            files: spec.mounts.files.clone(),
-            command: spec.command.clone(),
-            environment: spec.environment.clone(),
-            limits: spec.limits.clone(),
-            egress: spec.egress,
-            terminal: spec.terminal,
-        };
+        let work = Work::of(spec);
         let file = message::memory_file(&work).map_err(SandboxError::io("write the helper's orders"))?;
         self.helper.say(Order::Attach, &[file.as_fd()])?;
         let mut fds = self.helper.expect(Report::Attached).await?.into_iter();

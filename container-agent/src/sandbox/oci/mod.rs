@@ -145,16 +145,7 @@ impl Oci {
             entry: Entry::default(),
             disk_in_memory: self.settings.disk_in_memory,
         };
-        let work = Work {
-            workspace: spec.mounts.workspace.clone(),
-            files: spec.mounts.files.clone(),
-            command: spec.command.clone(),
-            environment: spec.environment.clone(),
-            limits: spec.limits.clone(),
-            egress: spec.egress,
-            terminal: spec.terminal,
-        };
-        (blueprint, work)
+        (blueprint, Work::of(spec))
     }
 
     /// As this engine wants it: Docker the profile itself, Podman a file.

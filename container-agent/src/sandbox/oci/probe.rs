@@ -10,7 +10,7 @@ use shared_contracts::sandboxes::{Finding, SandboxTier, Verdict};
 
 use super::{EngineError, Oci, Settings};
 use crate::clock;
-use crate::sandbox::probe::{bad, good};
+use crate::sandbox::probe::{bad, disk_limit, good};
 use crate::sandbox::{Egress, Exit, Mounts, Sandbox, SandboxError, SandboxSpec};
 use crate::tools;
 
@@ -35,16 +35,7 @@ pub async fn probe(settings: Settings, directory: &Path) -> (SandboxTier, Vec<Fi
             "build it statically: cargo native -p container-agent",
         ),
     });
-    findings.push(match oci.settings.disk_in_memory {
-        true => good("disk limit", "memory (tmpfs)", "sized per execution; counts as memory, too"),
-        false => bad(
-            "disk limit",
-            Verdict::Limited,
-            "directory",
-            "what an execution writes is not limited; it may fill the state directory's file system",
-            "set workspace_disk = \"memory\"",
-        ),
-    });
+    findings.push(disk_limit(oci.settings.disk_in_memory));
     findings.push(match &oci.settings.image {
         None => bad(
             "image",
