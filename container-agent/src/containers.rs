@@ -117,43 +117,48 @@ pub fn answer(agent: Arc<Agent>, request: u64, command: ContainerCommand) {
 }
 
 async fn obey(agent: &Agent, command: ContainerCommand) -> Result<ContainerAnswer, Box<Problem>> {
-    let (id, act) = match command {
+    let container = match command {
         ContainerCommand::List => return Ok(ContainerAnswer::Listed { containers: agent.containers.list() }),
         ContainerCommand::Remove { id } => return remove(agent, id).await,
-        ContainerCommand::Get { id } => (id, Act::Get),
-        ContainerCommand::Stats { id } => (id, Act::Stats),
-        ContainerCommand::Restart { id } => (id, Act::Restart),
-        ContainerCommand::Stop { id } => (id, Act::Stop),
-        ContainerCommand::Freeze { id } => (id, Act::Freeze),
-        ContainerCommand::Thaw { id } => (id, Act::Thaw),
-    };
-    let container = agent.containers.get(id).ok_or_else(|| absent(id))?;
-    if act != Act::Get {
-        let control = container.control();
-        let Some(control) = control else { return Err(not_running(id, container.facts().state)) };
-        match act {
-            Act::Stats => {
-                return Ok(ContainerAnswer::Stats { stats: stats(&container, control.as_ref()).await });
-            }
-            Act::Restart => container.restart.notify_one(),
-            Act::Stop => stop(agent, id, control.as_ref()).await?,
-            Act::Freeze => steer(&container, ContainerState::Frozen, control.freeze().await)?,
-            Act::Thaw => steer(&container, ContainerState::Running, control.thaw().await)?,
-            Act::Get => {}
+        ContainerCommand::Stats { id } => {
+            let (container, control) = running(agent, id)?;
+            return Ok(ContainerAnswer::Stats { stats: stats(&container, control.as_ref()).await });
         }
-    }
+        ContainerCommand::Get { id } => agent.containers.get(id).ok_or_else(|| absent(id))?,
+        ContainerCommand::Restart { id } => {
+            let (container, _) = running(agent, id)?;
+            container.restart.notify_one();
+            container
+        }
+        ContainerCommand::Stop { id } => {
+            let (container, control) = running(agent, id)?;
+            stop(agent, id, control.as_ref()).await?;
+            container
+        }
+        ContainerCommand::Freeze { id } => {
+            let (container, control) = running(agent, id)?;
+            steer(&container, ContainerState::Frozen, control.freeze().await)?;
+            container
+        }
+        ContainerCommand::Thaw { id } => {
+            let (container, control) = running(agent, id)?;
+            steer(&container, ContainerState::Running, control.thaw().await)?;
+            container
+        }
+    };
     let container = container.facts().clone();
     Ok(ContainerAnswer::Container { container })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Act {
-    Get,
-    Stats,
-    Restart,
-    Stop,
-    Freeze,
-    Thaw,
+/// One in which something runs, and what steers it.
+type Running = (Arc<Container>, Arc<dyn Control>);
+
+fn running(agent: &Agent, id: ContainerId) -> Result<Running, Box<Problem>> {
+    let container = agent.containers.get(id).ok_or_else(|| absent(id))?;
+    match container.control() {
+        Some(control) => Ok((container, control)),
+        None => Err(not_running(id, container.facts().state)),
+    }
 }
 
 fn problem(kind: ProblemKind, detail: String) -> Box<Problem> {

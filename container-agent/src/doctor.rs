@@ -46,36 +46,28 @@ async fn try_engine(settings: &Settings) -> OfferedSandbox {
         let images = settings.engine_image.iter().cloned().chain(others).collect();
         offer::offered(SandboxProvider::Oci, tier, findings, images)
     };
-    match Scratch::make(&settings.state_dir.join("doctor")) {
-        Ok(scratch) => {
-            let engine = run::engine(settings, scratch.instance.clone());
-            let (tier, findings) = oci::probe::probe(engine, &scratch.path).await;
-            scratch.remove();
-            of(tier, findings)
-        }
-        Err(error) => {
-            let meaning = "nothing can be kept in it";
-            let fix = "name another one (--state-dir)";
-            of(
-                SandboxTier::None,
-                vec![bad("state directory", Verdict::Missing, error.to_string(), meaning, fix)],
-            )
-        }
-    }
+    let scratch = match scratch(settings) {
+        Ok(scratch) => scratch,
+        Err(finding) => return of(SandboxTier::None, vec![finding]),
+    };
+    let engine = run::engine(settings, scratch.instance.clone());
+    let (tier, findings) = oci::probe::probe(engine, &scratch.path).await;
+    scratch.remove();
+    of(tier, findings)
+}
+
+/// A place for one trial.
+fn scratch(settings: &Settings) -> Result<Scratch, Finding> {
+    Scratch::make(&settings.state_dir.join("doctor")).map_err(|error| {
+        let (meaning, fix) = ("nothing can be kept in it", "name another one (--state-dir)");
+        bad("state directory", Verdict::Missing, error.to_string(), meaning, fix)
+    })
 }
 
 async fn try_one(settings: &Settings) -> Trial {
-    let scratch = match Scratch::make(&settings.state_dir.join("doctor")) {
+    let scratch = match scratch(settings) {
         Ok(scratch) => scratch,
-        Err(error) => {
-            let meaning = "nothing can be kept in it";
-            return Trial::failed(
-                "state directory",
-                error.to_string(),
-                meaning,
-                "name another one (--state-dir)",
-            );
-        }
+        Err(finding) => return Trial { ran: false, findings: vec![finding] },
     };
     tracing::debug!(instance = scratch.instance, "trying one sandbox");
     let provider = run::provider(settings, scratch.instance.clone());

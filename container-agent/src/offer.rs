@@ -1,14 +1,13 @@
 //! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared_contracts::containers::ContainerCleanup;
 use shared_contracts::sandboxes::{
     Finding, OfferedSandbox, SandboxNeed, SandboxProvider, SandboxTier, fitting,
 };
-
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
@@ -75,11 +74,11 @@ pub fn complete(image: &Image, mut environment: BTreeMap<String, String>) -> BTr
     environment
 }
 
-/// The store of unpacked images below a state directory, whose lock is held.
-pub fn open_images(settings: &Settings, state: &Path) -> Result<Images, Fault> {
+/// The store of unpacked images below the state directory.
+pub fn open_images(settings: &Settings) -> Result<Images, Fault> {
     let store_bytes_max = settings.image_store_mb.saturating_mul(1024 * 1024);
     let limits = ImageLimits { store_bytes_max, ..ImageLimits::default() };
-    Images::open(&state.join("images"), limits, settings.registries.clone())
+    Images::open(&settings.state_dir.join("images"), limits, settings.registries.clone())
 }
 
 impl Offer {
@@ -89,7 +88,7 @@ impl Offer {
         instance: String,
         sandboxes: Vec<OfferedSandbox>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let images = open_images(settings, &settings.state_dir)?;
+        let images = open_images(settings)?;
         let engine = match sandboxes.iter().any(|sandbox| sandbox.tier == SandboxTier::Engine) {
             true => Some(Oci::connect(run::engine(settings, instance.clone())).await?),
             false => None,

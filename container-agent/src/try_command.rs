@@ -19,7 +19,7 @@ use crate::egress::Moment;
 use crate::images::Image;
 use crate::sandbox::oci::Oci;
 use crate::sandbox::sweep::{self, Scratch};
-use crate::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
+use crate::sandbox::{Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
 use crate::way_out::{self, Told};
 use crate::workspace::changes;
 use crate::{clock, environment, offer, run, secrets};
@@ -117,9 +117,7 @@ async fn execute(
         SandboxProvider::Namespaces => {
             let image = match named {
                 // What is unpacked stays for the next one.
-                Some(image) => {
-                    offer::open_images(settings, &settings.state_dir)?.get(&image.parse()?).await?
-                }
+                Some(image) => offer::open_images(settings)?.get(&image.parse()?).await?,
                 None => Image::host(),
             };
             let root = image.root.clone();
@@ -129,10 +127,7 @@ async fn execute(
     let mut environment = environment::base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), "try".into());
     environment.extend(secrets::environment(&secrets));
-    let egress = if arguments.egress.is_empty() { Egress::Nothing } else { Egress::Proxy };
-    if egress == Egress::Proxy {
-        environment.extend(way_out::environment());
-    }
+    let egress = way_out::announce(&arguments.egress, &mut environment);
     let mut sandbox = provider
         .prepare(SandboxSpec {
             name: "try".into(),

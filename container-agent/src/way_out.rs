@@ -1,5 +1,6 @@
 //! The way out of one sandbox: the proxy that answers its listener, and its decisions as events.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -8,15 +9,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::egress::{Dialler, EgressDecision, Limits, Machine, Moment, Policy, PolicyError, Proxy, serve};
 use crate::output::spool::Spool;
+use crate::sandbox::{Egress, PROXY};
 
 /// Decisions that wait to be written; more at once are counted.
 const DECISIONS_WAITING_MAX: usize = 256;
 /// Whoever asks more often than any build does is only filling the log.
 const DECISIONS_TOLD_MAX: u64 = 10_000;
 
-/// What a payload's programs look for to find it. Each has its own idea of case.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    let proxy = format!("http://{}", crate::sandbox::PROXY);
+/// Whether a sandbox with this list gets a way out, and then what its programs look for to find it. Each has its own idea
+/// of case.
+pub fn announce(allowed: &[String], environment: &mut BTreeMap<String, String>) -> Egress {
+    if allowed.is_empty() {
+        return Egress::Nothing;
+    }
+    let proxy = format!("http://{PROXY}");
     let direct = "localhost,127.0.0.1,::1";
     let variables = [
         ("HTTP_PROXY", proxy.as_str()),
@@ -28,7 +34,8 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         // Node does not look at the others unless it is told to.
         ("NODE_USE_ENV_PROXY", "1"),
     ];
-    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter()
+    environment.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Egress::Proxy
 }
 
 /// The way out while it is open. Closed by [`WayOut::close`]; dropped, it is cut.

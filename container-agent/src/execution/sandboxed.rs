@@ -14,8 +14,7 @@ use crate::lease::Stopping;
 use crate::offer::Chosen;
 use crate::output::reader;
 use crate::sandbox::{
-    Collected, Egress, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Started,
-    Usage,
+    Collected, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Started, Usage,
 };
 use crate::way_out::{self, WayOut};
 use crate::workspace::Tree;
@@ -113,10 +112,7 @@ impl Execution {
         let lease = leased.lease;
         let prompt = PlacedFile { path: environment::PROMPT_FILE.into(), text: leased.prompt.clone() };
         let mut environment = environment::of(&self.agent.settings, leased);
-        let egress = if leased.egress.is_empty() { Egress::Nothing } else { Egress::Proxy };
-        if egress == Egress::Proxy {
-            environment.extend(way_out::environment());
-        }
+        let egress = way_out::announce(&leased.egress, &mut environment);
         SandboxSpec {
             name: format!("{}-g{}", lease.execution_id, lease.generation),
             owner: Some(Owner { project_id: leased.project_id, task_id: leased.task_id, lease }),

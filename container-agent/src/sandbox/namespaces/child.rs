@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::message::{self, Order, Report, Work};
+use super::root::step;
 use super::walls::Seccomp;
 use super::{devices, init, sys, walls};
 use crate::sandbox::{INNER_ID, PROXY};
@@ -23,10 +24,6 @@ pub fn run(seccomp: &Seccomp, helper: OwnedFd, tasks: &[OwnedFd]) -> ! {
             sys::exit_now(1)
         }
     }
-}
-
-fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
 /// The next order, which must be this one. Without a helper there is nothing to do.
