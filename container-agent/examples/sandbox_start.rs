@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use container_agent::sandbox::namespaces::cgroup::Hierarchies;
 use container_agent::sandbox::namespaces::warm::Warm;
-use container_agent::sandbox::namespaces::{Namespaces, helper};
+use container_agent::sandbox::namespaces::{Namespaces, template};
 use container_agent::sandbox::{Egress, Exit, Mounts, Provider, SandboxSpec};
 use shared_contracts::executions::Limits;
 
@@ -19,8 +18,8 @@ use shared_contracts::executions::Limits;
 const READY_AFTER: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(helper::ARGUMENT) {
-        return helper::main();
+    if std::env::args().nth(1).as_deref() == Some(template::ARGUMENT) {
+        return template::main();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let measured = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure()));
@@ -38,17 +37,13 @@ async fn measure() -> Result<(), Box<dyn Error>> {
     let directory = std::env::temp_dir().join(format!("patchbay-start-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("workspace"))?;
     let root = rustix::process::geteuid().is_root();
-    let ours = Namespaces {
-        instance: format!("{:012x}", std::process::id()),
-        hierarchies: Hierarchies::detect(),
-        enforce_limits: root,
-        disk_in_memory: true,
-        toolchains: Vec::new(),
-        warm: None,
-    };
+    let instance = format!("{:012x}", std::process::id());
+    let mut ours = Namespaces::new(instance, directory.join("template"), Vec::new());
+    ours.enforce_limits = root;
     let warm = Warm::new(1, &directory.join("warm"))?;
     tokio::spawn(std::sync::Arc::clone(&warm).keep(ours.clone()));
-    let waiting = Namespaces { warm: Some(std::sync::Arc::clone(&warm)), ..ours.clone() };
+    let mut waiting = ours.clone();
+    waiting.warm = Some(std::sync::Arc::clone(&warm));
     for run in 0..runs {
         let at = Instant::now();
         once(&ours, &directory, run).await?;

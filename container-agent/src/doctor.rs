@@ -70,7 +70,7 @@ async fn try_one(settings: &Settings) -> Trial {
         Err(finding) => return Trial { ran: false, findings: vec![finding] },
     };
     tracing::debug!(instance = scratch.instance, "trying one sandbox");
-    let provider = run::provider(settings, scratch.instance.clone());
+    let provider = run::provider(settings, scratch.instance.clone(), &scratch.path);
     let trial = trial::run(&provider, &scratch.path, environment::base(settings)).await;
     scratch.remove();
     trial

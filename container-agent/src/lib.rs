@@ -67,8 +67,8 @@ enum Command {
 pub fn main() -> ExitCode {
     // Before anything else: these have one thread, and no environment that could say more.
     match std::env::args_os().nth(1) {
-        Some(first) if first == sandbox::namespaces::helper::ARGUMENT => {
-            return sandbox::namespaces::helper::main();
+        Some(first) if first == sandbox::namespaces::template::ARGUMENT => {
+            return sandbox::namespaces::template::main();
         }
         Some(first) if first == sandbox::oci::mounts::ARGUMENT => return sandbox::oci::mounts::main(),
         Some(first) if first == sandbox::oci::init::ARGUMENT => return sandbox::oci::init::main(),

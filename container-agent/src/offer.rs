@@ -93,7 +93,7 @@ impl Offer {
             true => Some(Oci::connect(run::engine(settings, instance.clone())).await?),
             false => None,
         };
-        let mut namespaces = run::provider(settings, instance);
+        let mut namespaces = run::provider(settings, instance, &settings.state_dir);
         if settings.warm_slots > 0 {
             let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
             tokio::spawn(Arc::clone(&warm).keep(namespaces.clone()));

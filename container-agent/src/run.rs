@@ -8,7 +8,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,6 @@ use crate::containers::Containers;
 use crate::lease::{Leases, Stopping};
 use crate::offer::{self, Offer};
 use crate::sandbox::namespaces::Namespaces;
-use crate::sandbox::namespaces::cgroup::Hierarchies;
 use crate::sandbox::oci;
 use crate::sandbox::sweep::{self, StateLock};
 use crate::stop::{Ending, Ends};
@@ -214,13 +213,10 @@ pub fn engine(settings: &Settings, instance: String) -> oci::Settings {
     }
 }
 
-pub fn provider(settings: &Settings, instance: String) -> Namespaces {
-    Namespaces {
-        instance,
-        hierarchies: Hierarchies::detect(),
-        enforce_limits: settings.limits == LimitsMode::Enforce,
-        disk_in_memory: settings.workspace_disk == WorkspaceDisk::Memory,
-        toolchains: settings.toolchains.clone(),
-        warm: None,
-    }
+/// `directory`: of this instance's own.
+pub fn provider(settings: &Settings, instance: String, directory: &Path) -> Namespaces {
+    let mut provider = Namespaces::new(instance, directory.join("template"), settings.toolchains.clone());
+    provider.enforce_limits = settings.limits == LimitsMode::Enforce;
+    provider.disk_in_memory = settings.workspace_disk == WorkspaceDisk::Memory;
+    provider
 }

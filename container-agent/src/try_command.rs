@@ -121,7 +121,7 @@ async fn execute(
                 None => Image::host(),
             };
             let root = image.root.clone();
-            (Box::new(run::provider(settings, instance.to_owned())), image, root)
+            (Box::new(run::provider(settings, instance.to_owned(), state)), image, root)
         }
     };
     let mut environment = environment::base(settings);

@@ -25,8 +25,8 @@ const MASKED_FILES: [&str; 8] = [
 ];
 const READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "asound"];
 
-/// The helper's half: nodes bound from the host, links, and a directory for the pseudo-terminals.
-pub fn build(root: &Path, shared_memory: &Path) -> io::Result<()> {
+/// The template's half: nodes bound from the host, links, and a directory for the pseudo-terminals.
+pub fn build(root: &Path) -> io::Result<()> {
     let dev = root.join("dev");
     fs::create_dir(&dev)?;
     for node in NODES {
@@ -41,8 +41,7 @@ pub fn build(root: &Path, shared_memory: &Path) -> io::Result<()> {
     for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
         symlink(format!("/proc/self/fd{target}"), dev.join(link))?;
     }
-    fs::create_dir(dev.join("shm"))?;
-    super::root::bind(shared_memory, &dev.join("shm"), false, sys::ATTR_NOSUID | sys::ATTR_NODEV)
+    Ok(())
 }
 
 /// The child's half, in the new root: file systems that belong to its own namespaces.
@@ -51,18 +50,19 @@ pub fn mount_in_child() -> io::Result<()> {
     let safe = libc::MS_NOSUID | libc::MS_NOEXEC;
     sys::mount("proc", proc, "proc", safe | libc::MS_NODEV, "")?;
     sys::mount("devpts", pts, "devpts", safe, "newinstance,ptmxmode=0666,mode=620")?;
-    let empty = Path::new("etc/.empty");
+    // A bind is as read-only as what it shows, which is a file of the root.
     for name in MASKED_FILES {
-        let target = proc.join(name);
-        if target.exists() {
-            super::root::bind(empty, &target, false, sys::ATTR_RDONLY)?;
+        match sys::mount("etc/.empty", &proc.join(name), "", libc::MS_BIND, "") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
+    let read_only = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | safe | libc::MS_NODEV;
     for name in READ_ONLY {
         let target = proc.join(name);
         if target.is_dir() {
-            let attributes = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV | sys::ATTR_NOEXEC;
-            super::root::bind(&target, &target, false, attributes)?;
+            sys::mount(&format!("proc/{name}"), &target, "", libc::MS_BIND, "")?;
+            sys::mount("", &target, "", read_only, "")?;
         }
     }
     Ok(())

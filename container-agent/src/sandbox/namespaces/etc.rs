@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
@@ -26,6 +26,11 @@ const FILES: [&str; 9] = [
     "os-release",
 ];
 const USERS_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What is taken from the machine's own.
+pub fn made_of() -> impl Iterator<Item = PathBuf> {
+    FILES.iter().chain(&DIRECTORIES).map(|name| Path::new("/etc").join(name))
+}
 
 /// With an image its own `/etc` lies below ours, so that only what must be ours is.
 pub fn build(root: &Path, of_an_image: bool) -> io::Result<()> {

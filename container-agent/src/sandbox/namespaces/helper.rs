@@ -1,21 +1,19 @@
-//! The sandbox helper: the agent's own program once more, with one thread, an empty environment and one descriptor, its
-//! socket as standard input. It builds the sandbox and lives exactly as long: when the agent dies the socket closes and
-//! the helper kills what is inside; when the helper dies the kernel does.
+//! The sandbox helper: a fork of the template. It builds what is one sandbox's own and lives exactly as long: when the agent
+//! dies the socket closes and the helper kills what is inside; when the helper dies the kernel does.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::message::{self, Blueprint, Order, Report, Work};
+use super::message::{self, Birth, Blueprint, Order, Report, Work};
+use super::root::{self, step};
 use super::walls::Seccomp;
-use super::{child, root, sys, workspace};
-
-/// The hidden argument that makes the program a helper.
-pub const ARGUMENT: &str = "__sandbox-helper";
+use super::workspace::{self, IdMap, Workspace};
+use super::{child, sys};
+use crate::sandbox::Egress;
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -24,102 +22,113 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
-/// The whole life of a helper.
-pub fn main() -> ExitCode {
-    let stdin = io::stdin();
-    let Ok(agent) = stdin.as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
-    match run(&agent) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = message::send(agent.as_fd(), &Report::Failed(message::short(&error.to_string())), &[]);
-            ExitCode::FAILURE
+/// How PID 1 comes into its control groups. Opened by the agent: what the child writes into them counts as the agent's.
+struct Groups {
+    born_in: Option<OwnedFd>,
+    tasks: Vec<OwnedFd>,
+}
+
+/// The whole life of a helper, from its birth in the template's namespaces. Never returns.
+pub fn run(birth: Birth, fds: Vec<OwnedFd>, seccomp: &Seccomp, id_map: Option<IdMap<'_>>) -> ! {
+    let mut fds = fds.into_iter();
+    if let (Some(agent), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) {
+        let born_in = if birth.born_in_group { fds.next() } else { None };
+        let groups = Groups { born_in, tasks: fds.collect() };
+        if let Err(error) = live(&agent, [stdout, stderr], &birth.blueprint, groups, seccomp, id_map) {
+            let failed = Report::Failed(message::short(&error.to_string()));
+            let _ = message::send(agent.as_fd(), &failed, &[]);
         }
     }
+    sys::exit_now(0)
 }
 
-fn run(agent: &OwnedFd) -> io::Result<()> {
-    // 1. What to build.
-    let Some((Order::Build, fds)) = message::receive::<Order>(agent.as_fd())? else { return Ok(()) };
-    let blueprint: Blueprint = message::read_memory_file(first(fds)?)?;
-    if blueprint.privileged {
-        sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+fn live(
+    agent: &OwnedFd,
+    output: [OwnedFd; 2],
+    blueprint: &Blueprint,
+    groups: Groups,
+    seccomp: &Seccomp,
+    id_map: Option<IdMap<'_>>,
+) -> io::Result<()> {
+    // 1. Nothing of the template's but its namespaces, above all not its socket.
+    sys::set_signal(libc::SIGCHLD, libc::SIG_DFL)?;
+    let null = sys::open_null()?;
+    sys::duplicate_to(null.as_fd(), 0)?;
+    for (fd, number) in output.into_iter().zip(1..) {
+        sys::duplicate_to(fd.as_fd(), number)?;
     }
-    let seccomp = Seccomp::compile().map_err(io::Error::other)?;
-    // 2. Its files, then its first process, which builds the rest in namespaces of its own.
-    root::build(&blueprint)?;
-    let inside = give_birth(&blueprint, &seccomp)?;
-    // The payload's pipes must end with the payload.
-    close_output()?;
+    // 2. What is its own, then its first process, which builds the rest in namespaces of its own.
+    step("own mount namespace", sys::unshare(libc::CLONE_NEWNS))?;
+    step("writable disk", build_disk(blueprint))?;
     if !blueprint.privileged {
-        // Not before: the kernel would not let a user map the ids of a process that hides.
-        sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+        // The kernel would not let a user map the ids of a process that hides.
+        sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
     }
+    let inside = give_birth(blueprint, groups, seccomp)?;
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    // The payload's pipes must end with the payload.
+    sys::silence(null.as_fd())?;
     // 3. Both sockets, until the end.
-    Helper { agent, blueprint, inside, listener: None, keeps_listener: false }.serve()
+    Helper { agent, blueprint, id_map, inside, listener: None, workspace: None }.serve()
 }
 
-fn first(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
-    fds.into_iter().next().ok_or_else(|| io::Error::other("a descriptor did not come along"))
+/// What this sandbox may write, shown in the template's root.
+fn build_disk(blueprint: &Blueprint) -> io::Result<()> {
+    if !blueprint.disk_in_memory {
+        root::bind(&blueprint.directory.join("disk"), Path::new("disk"), false, root::WRITABLE)?;
+    }
+    workspace::build_disk(blueprint)?;
+    root::show_disk()
 }
 
-fn give_birth(blueprint: &Blueprint, seccomp: &Seccomp) -> io::Result<Inside> {
+fn give_birth(blueprint: &Blueprint, groups: Groups, seccomp: &Seccomp) -> io::Result<Inside> {
     let (ours, theirs) = message::socket_pair()?;
-    let open = |path: &std::path::Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-    // Opened by root: what the child writes into them counts as root's.
-    let tasks: Vec<OwnedFd> =
-        blueprint.entry.tasks.iter().map(|path| open(path, OFlags::WRONLY)).collect::<Result<_, _>>()?;
-    let born_in = blueprint.entry.born_in.as_ref().map(|path| open(path, OFlags::RDONLY | OFlags::DIRECTORY));
-    let born_in = born_in.transpose()?;
-    std::env::set_current_dir("root")?;
-    let pid = sys::fork_into(NAMESPACES, born_in.as_ref().map(AsFd::as_fd))
+    std::env::set_current_dir(root::ROOT)?;
+    let pid = sys::fork_into(NAMESPACES, groups.born_in.as_ref().map(AsFd::as_fd))
         .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
     if pid == 0 {
-        drop(ours);
-        child::run(seccomp, theirs, &tasks);
+        child::run(seccomp, theirs, &groups.tasks);
     }
     drop(theirs);
-    let inside = Inside {
-        pid: Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork gave no process"))?,
-        socket: ours,
-    };
-    std::env::set_current_dir(&blueprint.directory)?;
+    let inside = Inside { pid: Pid::from_raw(pid), socket: ours };
+    std::env::set_current_dir("..")?;
     root::map_payload(blueprint, pid)?;
     message::send(inside.socket.as_fd(), &Order::Mapped, &[])?;
     Ok(inside)
 }
 
-fn close_output() -> io::Result<()> {
-    let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    sys::duplicate_to(null.as_fd(), 1)?;
-    sys::duplicate_to(null.as_fd(), 2)
-}
-
 /// PID 1 of the sandbox. Killed, with all its descendants, when this goes.
 struct Inside {
-    pid: Pid,
+    /// Until it is reaped: then it may be somebody else's.
+    pid: Option<Pid>,
     socket: OwnedFd,
 }
 
 impl Inside {
     fn signal(&self, signal: Signal) {
-        let _ = rustix::process::kill_process(self.pid, signal);
+        let _ = self.pid.map(|pid| rustix::process::kill_process(pid, signal));
+    }
+
+    fn end(&mut self) {
+        self.signal(Signal::KILL);
+        let _ = self.pid.take().map(|pid| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        let _ = rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
+        self.end();
     }
 }
 
 struct Helper<'a> {
     agent: &'a OwnedFd,
-    blueprint: Blueprint,
+    blueprint: &'a Blueprint,
+    id_map: Option<IdMap<'a>>,
     inside: Inside,
     /// Of the sandbox's loopback, until it is known whether it is wanted.
     listener: Option<OwnedFd>,
-    keeps_listener: bool,
+    workspace: Option<(Workspace, Egress)>,
 }
 
 impl Helper<'_> {
@@ -136,8 +145,6 @@ impl Helper<'_> {
                 (!agent.revents().is_empty(), !inside.revents().is_empty())
             };
             if reported && let Some(end) = self.report()? {
-                // The end: said only once nothing runs inside any more.
-                drop(self.inside);
                 return message::send(self.agent.as_fd(), &end, &[]);
             }
             // The agent is gone.
@@ -150,7 +157,7 @@ impl Helper<'_> {
     fn obey(&mut self) -> io::Result<bool> {
         let Some((order, fds)) = message::receive::<Order>(self.agent.as_fd())? else { return Ok(false) };
         match order {
-            Order::Attach => self.attach(first(fds)?)?,
+            Order::Attach => self.attach(&first(fds)?)?,
             Order::Start => message::send(self.inside.socket.as_fd(), &Order::Start, &[])?,
             Order::Terminate => self.inside.signal(Signal::TERM),
             Order::Kill => self.inside.signal(Signal::KILL),
@@ -159,37 +166,46 @@ impl Helper<'_> {
         Ok(true)
     }
 
-    fn attach(&mut self, file: OwnedFd) -> io::Result<()> {
-        let work: Work = message::read_memory_file(&file)?;
-        self.keeps_listener = work.egress == crate::sandbox::Egress::Proxy;
-        if !self.keeps_listener {
-            self.listener = None;
-        }
-        let workspace = workspace::attach(&self.blueprint, &work)?;
+    fn attach(&mut self, file: &OwnedFd) -> io::Result<()> {
+        let work: Work = message::read_memory_file(file)?;
+        let workspace = workspace::attach(self.blueprint, &work, self.id_map.as_ref())?;
         let for_inside = [file.as_fd(), workspace.mount.as_fd()];
         message::send(self.inside.socket.as_fd(), &Order::Attach, &for_inside)?;
-        let for_agent = [workspace.upper.as_fd(), workspace.merged.as_fd()];
-        message::send(self.agent.as_fd(), &Report::Attached, &for_agent)
+        self.workspace = Some((workspace, work.egress));
+        Ok(())
     }
 
-    /// Passes on what PID 1 says. Returns the end.
+    /// Passes on what PID 1 says. Returns the end, after which nothing runs inside any more.
     fn report(&mut self) -> io::Result<Option<Report>> {
-        let received = message::receive::<Report>(self.inside.socket.as_fd())?;
-        Ok(match received {
+        Ok(match message::receive::<Report>(self.inside.socket.as_fd())? {
             Some((Report::Built, fds)) => {
                 self.listener = Some(first(fds)?);
                 message::send(self.agent.as_fd(), &Report::Built, &[])?;
                 None
             }
             Some((Report::Started, terminal)) => {
-                let listener = self.listener.take().filter(|_| self.keeps_listener);
-                let fds: Vec<_> = listener.iter().chain(&terminal).map(AsFd::as_fd).collect();
-                message::send(self.agent.as_fd(), &Report::Started, &fds)?;
+                self.started(&terminal)?;
                 None
             }
             Some((end, _)) => Some(end),
             // PID 1 was killed before it could say anything: by us, or for want of memory.
-            None => Some(Report::Signalled(libc::SIGKILL)),
+            None => {
+                self.inside.end();
+                Some(Report::Signalled(libc::SIGKILL))
+            }
         })
     }
+
+    fn started(&mut self, terminal: &[OwnedFd]) -> io::Result<()> {
+        let (workspace, egress) =
+            self.workspace.take().ok_or_else(|| io::Error::other("it was started before there was work"))?;
+        let listener = self.listener.take().filter(|_| egress == Egress::Proxy);
+        let fds = [&workspace.upper, &workspace.merged];
+        let fds: Vec<_> = fds.into_iter().chain(&listener).chain(terminal).map(AsFd::as_fd).collect();
+        message::send(self.agent.as_fd(), &Report::Started, &fds)
+    }
+}
+
+pub fn first(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    fds.into_iter().next().ok_or_else(|| io::Error::other("a descriptor did not come along"))
 }

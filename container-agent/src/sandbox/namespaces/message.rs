@@ -1,14 +1,17 @@
-//! What the agent, the sandbox helper and the sandbox's first process say to each other: one datagram a message over
-//! `SOCK_SEQPACKET` pairs. What may be large travels in a memory file.
+//! What the agent, the template, the sandbox helper and the sandbox's processes say to each other: one datagram a message
+//! over `SOCK_SEQPACKET` pairs. What may be large travels in a memory file.
 //!
 //! ```text
-//!   agent ── build ──▶ helper ── (fork) ──▶ PID 1       one socket between agent and helper, one between helper and PID 1
-//!   agent ◀─ built ─── helper ◀── built ─── PID 1       it waits there, in all its namespaces
-//!   agent ── attach ─▶ helper ── attach ──▶ PID 1       the workspace's mount, the command, its environment
-//!   agent ◀─ attached ─ helper                          the workspace's directories, for after the end
-//!   agent ── start ──▶ helper ── start ───▶ PID 1       it starts the payload
+//!   agent ── build ──▶ template                         once: the system, which every sandbox of its kind gets
+//!   agent ◀─ built ─── template
+//!
+//!   agent ── birth ──▶ template ── forks ──▶ helper   for each sandbox, with the helper's end of a socket of its own
+//!   agent ◀─ built ─── helper ◀── built ─── PID 1       it waits in all its namespaces, and the payload's process below it
+//!   agent ── attach ─▶ helper ── attach ──▶ PID 1 ─▶    the workspace's mount, the command, its environment
+//!   agent ── start ──▶ helper ── start ───▶ PID 1 ─▶    the payload becomes its program
 //!   agent ◀─ started, exited | signalled | failed | command_failed ─ helper ◀─ PID 1
 //! ```
+//! Nobody waits for an answer to go on: attach and start may be said before anything is built.
 
 use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
@@ -24,25 +27,42 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared_contracts::executions::{Limits, Terminal};
 
-use super::cgroup::Entry;
 use crate::sandbox::{Egress, PlacedFile, SandboxSpec, Toolchain};
 
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-const DESCRIPTORS_MAX: usize = 6;
+/// The socket, two pipes, and a group of each hierarchy.
+const DESCRIPTORS_MAX: usize = 12;
 
-/// What a sandbox can be built from before it is known what will run in it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Blueprint {
+/// What every sandbox of one kind stands on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Base {
+    /// Only a mount point: what is there is seen by nobody else.
     pub directory: PathBuf,
+    /// The system's root; none is the machine's own.
     pub image: Option<PathBuf>,
     pub toolchains: Vec<Toolchain>,
+    /// Whether the agent is root: otherwise everything is built in a user namespace.
+    pub privileged: bool,
+}
+
+/// What one sandbox can be built from before it is known what will run in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// Of its own, where what is written does not go to memory.
+    pub directory: PathBuf,
     /// The uid and gid of the payload as the helper sees them: a user's helper sees its own as this one.
     pub outer_id: u32,
-    /// Whether the helper is root: otherwise it builds in a user namespace of its own.
     pub privileged: bool,
-    pub entry: Entry,
-    /// Where what is written goes: memory unless this says the state directory.
+    /// Where what is written goes: memory unless this says the directory.
     pub disk_in_memory: bool,
+}
+
+/// What a helper is born with. With it come its socket, the payload's two pipes, and the control groups' files.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Birth {
+    pub blueprint: Blueprint,
+    /// Whether the first of the groups' files is the v2 group to be born in; the others are v1's, to be written to.
+    pub born_in_group: bool,
 }
 
 /// What will run, and over what.
@@ -76,7 +96,7 @@ impl Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Comes with the memory file that holds the [`Blueprint`].
+    /// Comes with the memory file that holds the [`Base`].
     Build,
     /// Comes with the memory file that holds the [`Work`], and from the helper with the workspace's mount.
     Attach,
@@ -93,9 +113,10 @@ pub enum Order {
 pub enum Report {
     /// Comes from PID 1 with the listener of its loopback.
     Built,
-    /// Comes with the upper and the merged directory of the workspace.
+    /// Of an engine's container: comes with what it is shown.
     Attached,
-    /// The payload runs. Comes with the listener where egress is asked for, then with the terminal where one is.
+    /// The payload runs. Comes with its terminal where one is asked for; to the agent with the upper and the merged directory
+    /// of the workspace, then the listener where egress is asked for, then the terminal.
     Started,
     Exited(i32),
     Signalled(i32),

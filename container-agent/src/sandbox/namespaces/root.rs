@@ -1,16 +1,24 @@
-//! The file system that the payload sees, built by the helper in its own mount namespace: nothing of it is visible
-//! on the host, and all of it vanishes with the namespace. The workspace comes later, see [`super::workspace`].
+//! The file system that the payload sees, built by the template in its own mount namespace: nothing of it is visible on the
+//! host, and all of it vanishes with the namespaces. What one sandbox may write comes from its helper, see
+//! [`super::workspace`].
+//!
+//! ```text
+//!   the template's working directory, in memory
+//!     root/      what becomes `/` inside
+//!     image/     the image, if there is one
+//!     disk/  secrets/  lower/      empty: each helper mounts its own there
+//! ```
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use super::message::Blueprint;
-use super::workspace::{build_disk, write_id_maps};
+use super::message::{Base, Blueprint};
+use super::workspace::write_id_maps;
 use super::{etc, sys};
 use crate::sandbox::INNER_ID;
 use crate::tools;
@@ -20,6 +28,17 @@ const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx3
 /// What the sandbox makes itself, whatever an image has there.
 const OUR_OWN: [&str; 9] = ["etc", "dev", "proc", "sys", "run", "tmp", "home", "workspace", "lost+found"];
 const THIS_PROGRAM: &str = "/proc/self/exe";
+/// The new root, seen from the working directory.
+pub const ROOT: &str = "root";
+const MOUNT_POINTS: [&str; 5] = [ROOT, "image", "lower", "disk", "secrets"];
+/// Where each thing that one sandbox may write is seen.
+const SHOWN: [(&str, &str, u64); 4] = [
+    ("disk/tmp", "tmp", WRITABLE),
+    ("disk/home", "home/agent", WRITABLE),
+    ("disk/shm", "dev/shm", WRITABLE),
+    ("secrets", "run/secrets", READ_ONLY | sys::ATTR_NOEXEC),
+];
+const VAR_TMP: &str = "var/tmp";
 pub const READ_ONLY: u64 = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV;
 pub const WRITABLE: u64 = sys::ATTR_NOSUID | sys::ATTR_NODEV;
 
@@ -28,9 +47,9 @@ pub fn step<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Resul
     result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
-/// Namespaces of the helper's own, in which it may mount: root needs one, a user two.
-pub fn enter_own_namespaces(blueprint: &Blueprint) -> io::Result<()> {
-    if blueprint.privileged {
+/// Namespaces of one's own, in which one may mount: root needs one, a user two.
+pub fn enter_own_namespaces(privileged: bool) -> io::Result<()> {
+    if privileged {
         sys::leave_groups()?;
         return step("own mount namespace", sys::unshare(libc::CLONE_NEWNS));
     }
@@ -43,31 +62,38 @@ pub fn enter_own_namespaces(blueprint: &Blueprint) -> io::Result<()> {
     step("map the user", fs::write("/proc/self/uid_map", map(uid)))
 }
 
+/// What is mounted from here on stays in these namespaces.
+pub fn keep_mounts_private() -> io::Result<()> {
+    let everything = libc::MS_REC | libc::MS_PRIVATE;
+    step("make mounts private", sys::mount("none", Path::new("/"), "", everything, ""))
+}
+
 /// Maps the payload's user, of whom the helper is the parent.
 pub fn map_payload(blueprint: &Blueprint, pid: libc::pid_t) -> io::Result<()> {
     write_id_maps(&pid.to_string(), &format!("{INNER_ID} {} 1", blueprint.outer_id))
 }
 
-/// Leaves the working directory at the sandbox's directory, with the new root in `root`.
-pub fn build(blueprint: &Blueprint) -> io::Result<()> {
+/// Leaves the working directory where the new root is `root`.
+pub fn build(base: &Base) -> io::Result<()> {
     // What is made here is for the payload to read, whatever the agent's own mask.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // 1. While it is of the agent's mount namespace: what a user's namespace copies is locked together.
     let program = step("the tools' program", fs::File::open(THIS_PROGRAM).map(OwnedFd::from))?;
     let program_mount = sys::open_tree(Path::new(THIS_PROGRAM), false);
-    enter_own_namespaces(blueprint)?;
-    let everything = libc::MS_REC | libc::MS_PRIVATE;
-    step("make mounts private", sys::mount("none", Path::new("/"), "", everything, ""))?;
-    // Short relative paths: overlayfs splits its options at commas and colons.
-    step("enter the sandbox's directory", std::env::set_current_dir(&blueprint.directory))?;
-    // 2. What may be written, all of it below one size limit.
-    step("writable disk", build_disk(blueprint))?;
+    enter_own_namespaces(base.privileged)?;
+    keep_mounts_private()?;
+    // 2. A place for everything. Short relative paths: overlayfs splits its options at commas and colons.
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    step("memory", sys::mount("patchbay", &base.directory, "tmpfs", flags, "mode=0755,size=1m"))?;
+    step("enter the template's directory", std::env::set_current_dir(&base.directory))?;
+    for name in MOUNT_POINTS {
+        fs::create_dir(name)?;
+    }
     // 3. The system.
-    let root = Path::new("root");
+    let root = Path::new(ROOT);
     // Hardly anything is in it, unless this program must be copied.
-    let options = "mode=0755,size=512m,nr_inodes=4096";
-    step("root", sys::mount("patchbay", root, "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, options))?;
-    match &blueprint.image {
+    step("root", sys::mount("patchbay", root, "tmpfs", flags, "mode=0755,size=512m,nr_inodes=4096"))?;
+    match &base.image {
         None => {
             for name in SYSTEM {
                 step(format!("/{name}"), bind_system(Path::new("/"), root, name))?;
@@ -75,20 +101,18 @@ pub fn build(blueprint: &Blueprint) -> io::Result<()> {
         }
         Some(image) => step("the image", build_image(image, root))?,
     }
-    for toolchain in &blueprint.toolchains {
+    for toolchain in &base.toolchains {
         let path = &toolchain.path;
         let inside = root.join(path.strip_prefix("/").map_err(io::Error::other)?);
         step(format!("toolchain {}", path.display()), bind_toolchain(path, &inside))?;
     }
     step("the tools", build_tools(root, program_mount, &program))?;
-    step("/etc", etc::build(root, blueprint.image.is_some()))?;
-    step("/dev", super::devices::build(root, Path::new("disk/shm")))?;
-    for (source, name) in [("disk/tmp", "tmp"), ("disk/home", "home/agent"), ("secrets", "run/secrets")] {
+    step("/etc", etc::build(root, base.image.is_some()))?;
+    step("/dev", super::devices::build(root))?;
+    for (_, name, _) in SHOWN {
         let target = root.join(name);
         fs::create_dir_all(&target)?;
         fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
-        let attributes = if source == "secrets" { READ_ONLY | sys::ATTR_NOEXEC } else { WRITABLE };
-        step(format!("/{name}"), bind(Path::new(source), &target, false, attributes))?;
     }
     for name in ["proc", "workspace", "var", "root"] {
         match fs::create_dir(root.join(name)) {
@@ -96,10 +120,39 @@ pub fn build(blueprint: &Blueprint) -> io::Result<()> {
             other => step(format!("/{name}"), other)?,
         }
     }
-    build_var_tmp(root)?;
+    link_var_tmp(root)?;
     // 4. Nothing in the root itself can be written any more.
     let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     step("make the root read-only", sys::mount("none", root, "", flags, ""))
+}
+
+/// What [`build`] looks at: when one of these changes, what it built is out of date.
+pub fn made_of(base: &Base) -> Vec<PathBuf> {
+    let toolchains = base.toolchains.iter().map(|toolchain| toolchain.path.clone());
+    match &base.image {
+        None => {
+            let system = SYSTEM.iter().map(|name| Path::new("/").join(name));
+            system.chain(etc::made_of()).chain(toolchains).collect()
+        }
+        Some(image) => {
+            let users = ["etc/passwd", "etc/group"].map(|name| image.join(name));
+            [image.clone(), image.join("etc")].into_iter().chain(users).chain(toolchains).collect()
+        }
+    }
+}
+
+/// The helper's half: what this sandbox may write is seen in the root.
+pub fn show_disk() -> io::Result<()> {
+    let root = Path::new(ROOT);
+    for (source, name, attributes) in SHOWN {
+        step(format!("/{name}"), bind(Path::new(source), &root.join(name), false, attributes))?;
+    }
+    let var_tmp = root.join(VAR_TMP);
+    match fs::symlink_metadata(&var_tmp) {
+        // An image's own.
+        Ok(metadata) if metadata.is_dir() => bind(Path::new("disk/tmp"), &var_tmp, false, WRITABLE),
+        _ => Ok(()),
+    }
 }
 
 /// Binds `source` at `target` with these attributes.
@@ -127,7 +180,6 @@ fn bind_system(from: &Path, root: &Path, name: &str) -> io::Result<()> {
 
 /// The top of an image, but for what the sandbox makes itself. `image` then is the image, for [`etc`].
 fn build_image(image: &Path, root: &Path) -> io::Result<()> {
-    fs::create_dir_all("image")?;
     bind(image, Path::new("image"), false, READ_ONLY)?;
     for entry in fs::read_dir("image")? {
         let name = entry?.file_name();
@@ -137,17 +189,16 @@ fn build_image(image: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// One place for temporary files under both names.
-fn build_var_tmp(root: &Path) -> io::Result<()> {
-    let target = root.join("var/tmp");
-    match fs::symlink_metadata(&target) {
-        Err(_) => match symlink("/tmp", &target) {
-            // An image's own `/var`, which cannot be written.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
-            made => made,
-        },
-        Ok(metadata) if metadata.is_dir() => bind(Path::new("disk/tmp"), &target, false, WRITABLE),
-        Ok(_) => Ok(()),
+/// One place for temporary files under both names, where an image has none of its own.
+fn link_var_tmp(root: &Path) -> io::Result<()> {
+    let target = root.join(VAR_TMP);
+    if fs::symlink_metadata(&target).is_ok() {
+        return Ok(());
+    }
+    match symlink("/tmp", &target) {
+        // An image's own `/var`, which cannot be written.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        made => made,
     }
 }
 

@@ -1,49 +1,74 @@
 //! A sandbox from its building to its removal, as the agent holds it.
 
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use rustix::event::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::cgroup::Cgroup;
 use super::message::{self, Order, Report};
-use super::remove_mount_points;
+use super::remove_disk;
+use super::templates::has_something;
 use crate::sandbox::{Collected, Control, Exit, Output, Sandbox, SandboxError, Signal, Started, Usage};
 
-/// The helper process, and what it was given.
-#[derive(Debug)]
-pub struct Helper {
-    pub socket: Arc<AsyncFd<OwnedFd>>,
-    /// Killed when it is dropped.
-    pub process: tokio::process::Child,
-    pub output: Option<Output>,
-}
+/// The agent's end of a socket that leads to a process of its own.
+#[derive(Debug, Clone)]
+pub struct Line(Arc<AsyncFd<OwnedFd>>);
 
-impl Helper {
+impl Line {
+    /// Needs tokio's runtime.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        // SAFETY: an `OwnedFd` is an open descriptor of its own until it is dropped, and `AsyncFd` owns it.
+        Ok(Self(Arc::new(unsafe { AsyncFd::register(socket)? })))
+    }
+
+    pub fn socket(&self) -> &AsyncFd<OwnedFd> {
+        &self.0
+    }
+
     pub fn say(&self, order: Order, fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
-        message::send(self.socket.get_ref().as_fd(), &order, fds)
+        message::send(self.0.get_ref().as_fd(), &order, fds)
             .map_err(SandboxError::io("reach the sandbox helper"))
     }
 
-    async fn hear(&self) -> Result<(Report, Vec<OwnedFd>), SandboxError> {
+    pub async fn hear(&self) -> Result<(Report, Vec<OwnedFd>), SandboxError> {
         let received = self
-            .socket
+            .0
             .async_io(Interest::READABLE, |socket| message::receive::<Report>(socket.as_fd()))
             .await
             .map_err(SandboxError::io("hear the sandbox helper"))?;
         received.ok_or(SandboxError::HelperDied)
     }
 
-    /// The descriptors that came with this report; anything else is why it failed.
-    pub async fn expect(&self, expected: Report) -> Result<Vec<OwnedFd>, SandboxError> {
-        match self.hear().await? {
-            (report, fds) if report == expected => Ok(fds),
-            (other, _) => Err(unexpected(other)),
+    /// Anything else than this report is why it failed.
+    pub async fn expect(&self, expected: Report) -> Result<(), SandboxError> {
+        match self.hear().await?.0 {
+            report if report == expected => Ok(()),
+            other => Err(unexpected(other)),
         }
+    }
+
+    /// Whether the other side spoke unasked: it is gone, or says why it goes.
+    pub fn is_over(&self) -> bool {
+        has_something(self.0.get_ref().as_fd(), PollFlags::IN)
+    }
+
+    /// Nothing more will be said, which is the other side's end.
+    fn hang_up(&self) {
+        let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Write);
+    }
+
+    /// The same, and waits for it.
+    async fn end(&self) {
+        self.hang_up();
+        while self.hear().await.is_ok() {}
     }
 }
 
@@ -57,9 +82,11 @@ pub fn unexpected(report: Report) -> SandboxError {
 
 #[derive(Debug)]
 pub struct Running {
-    pub helper: Helper,
+    /// To the helper.
+    pub line: Line,
+    pub output: Option<Output>,
     pub cgroup: Option<Arc<Cgroup>>,
-    /// The upper and the merged directory.
+    /// The upper and the merged directory, once it runs.
     pub collected: Option<(OwnedFd, OwnedFd)>,
     pub outer_id: u32,
     pub directory: PathBuf,
@@ -72,10 +99,18 @@ pub struct Running {
 impl Sandbox for Running {
     fn start(&mut self) -> BoxFuture<'_, Result<Started, SandboxError>> {
         Box::pin(async {
-            self.helper.say(Order::Start, &[])?;
-            let mut fds = self.helper.expect(Report::Started).await?.into_iter();
+            self.line.say(Order::Start, &[])?;
+            let fds = loop {
+                match self.line.hear().await? {
+                    (Report::Built, _) => {}
+                    (Report::Started, fds) => break fds,
+                    (other, _) => return Err(unexpected(other)),
+                }
+            };
+            let mut fds = fds.into_iter();
+            self.collected = fds.next().zip(fds.next());
             let egress = if self.has_egress { fds.next().map(TcpListener::from) } else { None };
-            let pipes = self.helper.output.take();
+            let pipes = self.output.take();
             let output = match fds.next() {
                 Some(terminal) => Some(Output { stdout: terminal, stderr: None }),
                 None => pipes,
@@ -87,20 +122,18 @@ impl Sandbox for Running {
 
     fn wait(&mut self) -> BoxFuture<'_, Result<Exit, SandboxError>> {
         Box::pin(async {
-            let exit = match self.helper.hear().await? {
-                (Report::Exited(code), _) => Exit::Code(code),
-                (Report::Signalled(signal), _) => Exit::Signal(signal),
-                (other, _) => return Err(unexpected(other)),
-            };
-            let _ = self.helper.process.wait().await;
-            Ok(exit)
+            match self.line.hear().await? {
+                (Report::Exited(code), _) => Ok(Exit::Code(code)),
+                (Report::Signalled(signal), _) => Ok(Exit::Signal(signal)),
+                (other, _) => Err(unexpected(other)),
+            }
         })
     }
 
     fn control(&self) -> Arc<dyn Control> {
         let upper = self.collected.as_ref().and_then(|(upper, _)| upper.try_clone().ok());
-        let (socket, cgroup) = (Arc::clone(&self.helper.socket), self.cgroup.clone());
-        Arc::new(Steering { socket, cgroup, upper: upper.map(Arc::new) })
+        let (line, cgroup) = (self.line.clone(), self.cgroup.clone());
+        Arc::new(Steering { line, cgroup, upper: upper.map(Arc::new) })
     }
 
     fn collect(&mut self) -> BoxFuture<'_, Result<Collected, SandboxError>> {
@@ -113,10 +146,10 @@ impl Sandbox for Running {
 
     fn remove(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            // 1. The helper goes, and with it everything that ran inside and every mount.
-            let _ = self.helper.process.start_kill();
-            let _ = self.helper.process.wait().await;
-            self.helper.output = None;
+            // 1. The helper goes, and with it everything that ran inside and every mount. What v1 has frozen could not.
+            let _ = self.cgroup.as_ref().map(|cgroup| cgroup.thaw());
+            self.line.end().await;
+            self.output = None;
             self.collected = None;
             // 2. What it used: control groups, mount points.
             let (cgroup, directory) = (self.cgroup.take(), std::mem::take(&mut self.directory));
@@ -125,7 +158,7 @@ impl Sandbox for Running {
                 if let Some(cgroup) = cgroup {
                     cgroup.remove();
                 }
-                remove_mount_points(&directory, owns_directory);
+                remove_disk(&directory, owns_directory);
             })
             .await;
         })
@@ -133,25 +166,25 @@ impl Sandbox for Running {
 }
 
 impl Drop for Running {
-    /// Only where `remove` was not reached. The helper is killed with its process handle.
+    /// Only where `remove` was not reached.
     fn drop(&mut self) {
         let (cgroup, directory) = (self.cgroup.take(), std::mem::take(&mut self.directory));
         if directory.as_os_str().is_empty() {
             return;
         }
         let owns_directory = self.owns_directory;
-        let _ = self.helper.process.start_kill();
+        self.line.hang_up();
         std::thread::spawn(move || {
             if let Some(cgroup) = cgroup {
                 cgroup.remove();
             }
-            remove_mount_points(&directory, owns_directory);
+            remove_disk(&directory, owns_directory);
         });
     }
 }
 
 struct Steering {
-    socket: Arc<AsyncFd<OwnedFd>>,
+    line: Line,
     cgroup: Option<Arc<Cgroup>>,
     upper: Option<Arc<OwnedFd>>,
 }
@@ -178,7 +211,7 @@ impl Control for Steering {
                 Signal::Kill => Order::Kill,
             };
             // A helper that is already gone needs no telling.
-            let _ = message::send(self.socket.get_ref().as_fd(), &order, &[]);
+            let _ = self.line.say(order, &[]);
             // What stands still would hear it only later, and v1 keeps even the dying frozen.
             if self.cgroup.is_some() {
                 let _ = self.thaw().await;

@@ -186,6 +186,26 @@ pub fn duplicate_to(fd: BorrowedFd<'_>, number: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
 }
 
+/// `/dev/null`, to read and to write.
+pub fn open_null() -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Prints to nowhere from here on: a pipe ends with the last who could write to it.
+pub fn silence(null: BorrowedFd<'_>) -> io::Result<()> {
+    [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().try_for_each(|number| duplicate_to(null, number))
+}
+
+/// What this process does on a signal: `SIG_DFL` or `SIG_IGN`.
+pub fn set_signal(signal: libc::c_int, disposition: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: both dispositions are valid for every signal, and no handler is installed.
+    match unsafe { libc::signal(signal, disposition) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Ends this process at once, without running destructors that belong to the process it was forked from.
 pub fn exit_now(code: libc::c_int) -> ! {
     // SAFETY: never returns, touches no memory.

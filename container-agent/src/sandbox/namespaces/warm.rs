@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use super::running::Running;
 use super::{CAPACITY_IDS, Namespaces, Place};
 
+/// Whoever took one is starting it, and building another takes the same locks of the kernel.
+const NOT_BEFORE: Duration = Duration::from_millis(20);
 /// After a failure; what failed is in the log, and executions are built for as if nothing waited.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -43,9 +45,10 @@ impl Warm {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one that waits longest.
+    /// The one that waits longest. What ended while it waited was killed by somebody, and goes.
     pub(super) fn take(&self) -> Option<Running> {
         let mut ready = self.ready();
+        ready.retain(|running| !running.line.is_over());
         let taken = (!ready.is_empty()).then(|| ready.remove(0));
         drop(ready);
         self.taken.notify_one();
@@ -65,7 +68,7 @@ impl Warm {
                     name,
                     image: None,
                 };
-                match namespaces.build(&place).await {
+                match namespaces.build_whole(&place).await {
                     Ok(running) => self.ready().push(running),
                     Err(error) => {
                         tracing::warn!(%error, "no sandbox can be kept waiting; trying again");
@@ -74,6 +77,7 @@ impl Warm {
                 }
             }
             self.taken.notified().await;
+            tokio::time::sleep(NOT_BEFORE).await;
         }
     }
 

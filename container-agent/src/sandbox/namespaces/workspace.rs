@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ fn own(path: &Path, id: u32, mode: u32) -> io::Result<()> {
 }
 
 /// Sizes the disk, puts the files there, and lays the overlay over the shared tree.
-pub fn attach(blueprint: &Blueprint, work: &Work) -> io::Result<Workspace> {
+pub fn attach(blueprint: &Blueprint, work: &Work, id_map: Option<&IdMap<'_>>) -> io::Result<Workspace> {
     if blueprint.disk_in_memory {
         let size_mb = u64::from(work.limits.disk_mb);
         let inodes = (size_mb * INODES_PER_MB).max(INODES_MIN);
@@ -58,7 +58,7 @@ pub fn attach(blueprint: &Blueprint, work: &Work) -> io::Result<Workspace> {
     for file in &work.files {
         step(file.path.display(), place(file, blueprint.outer_id))?;
     }
-    let mount = step("workspace", overlay(blueprint, work))?;
+    let mount = step("workspace", overlay(blueprint, work, id_map))?;
     let merged =
         rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(Workspace { mount, upper: open_directory(Path::new("disk/upper"))?, merged })
@@ -79,16 +79,23 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Root shows the shared tree as the payload's own through an id-mapped mount. To a user it is its own anyway.
-fn overlay(blueprint: &Blueprint, work: &Work) -> io::Result<OwnedFd> {
+fn overlay(blueprint: &Blueprint, work: &Work, id_map: Option<&IdMap<'_>>) -> io::Result<OwnedFd> {
     let tree = sys::open_tree(&work.workspace, false)?;
     let id = blueprint.outer_id;
     let read_only = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV;
     let owner = fs::metadata(&work.workspace)?.uid();
     if blueprint.privileged {
-        let namespace = step("user namespaces", mapping_namespace(owner, id))?;
+        let made;
+        let namespace = match id_map.filter(|id_map| id_map.from == owner) {
+            Some(id_map) => id_map.namespace,
+            None => {
+                made = step("user namespaces", IdMap::make(owner, id))?;
+                made.as_fd()
+            }
+        };
         step(
             "id-map the workspace (its file system must support it: ext4, xfs, btrfs; tmpfs from Linux 6.3 on)",
-            sys::mount_setattr(tree.as_fd(), false, read_only, Some(namespace.as_fd())),
+            sys::mount_setattr(tree.as_fd(), false, read_only, Some(namespace)),
         )?;
     } else {
         if owner != id {
@@ -131,22 +138,30 @@ fn keeps_attributes(upper: &Path) -> io::Result<()> {
     }
 }
 
-/// A user namespace that maps the uid and gid `from` to `to`, kept alive by its descriptor alone.
-fn mapping_namespace(from: u32, to: u32) -> io::Result<OwnedFd> {
-    let (hold, release) = io::pipe()?;
-    let pid = sys::fork_into(libc::CLONE_NEWUSER, None)?;
-    if pid == 0 {
+/// From the uid and gid `from` to an execution's.
+pub struct IdMap<'a> {
+    pub from: u32,
+    pub namespace: BorrowedFd<'a>,
+}
+
+impl IdMap<'_> {
+    /// A user namespace that maps the uid and gid `from` to `to`, kept alive by its descriptor alone.
+    pub fn make(from: u32, to: u32) -> io::Result<OwnedFd> {
+        let (hold, release) = io::pipe()?;
+        let pid = sys::fork_into(libc::CLONE_NEWUSER, None)?;
+        if pid == 0 {
+            drop(release);
+            let _ = { hold }.read(&mut [0]);
+            sys::exit_now(0);
+        }
+        drop(hold);
+        let namespace = write_id_maps(&pid.to_string(), &format!("{from} {to} 1"))
+            .and_then(|()| open_namespace(&PathBuf::from(format!("/proc/{pid}/ns/user"))));
         drop(release);
-        let _ = { hold }.read(&mut [0]);
-        sys::exit_now(0);
+        let _ = rustix::process::Pid::from_raw(pid)
+            .map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()));
+        namespace
     }
-    drop(hold);
-    let namespace = write_id_maps(&pid.to_string(), &format!("{from} {to} 1"))
-        .and_then(|()| open_namespace(&PathBuf::from(format!("/proc/{pid}/ns/user"))));
-    drop(release);
-    let _ = rustix::process::Pid::from_raw(pid)
-        .map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()));
-    namespace
 }
 
 fn open_namespace(path: &Path) -> io::Result<OwnedFd> {

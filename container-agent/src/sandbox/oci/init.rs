@@ -14,17 +14,18 @@
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::StatVfsMountFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
 use crate::sandbox::namespaces::message::{self, Order, Report, Work};
+use crate::sandbox::namespaces::payload::{Waiting, await_order};
 use crate::sandbox::namespaces::root::step;
-use crate::sandbox::namespaces::walls::{self, Seccomp};
+use crate::sandbox::namespaces::walls::Seccomp;
 use crate::sandbox::namespaces::{init, sys};
 use crate::sandbox::{Egress, PROXY};
 
@@ -46,7 +47,7 @@ const WALLS: [(&str, &str, &str); 6] = [
 pub fn main() -> ExitCode {
     let Ok(agent) = connect() else { return ExitCode::FAILURE };
     match set_up(&agent) {
-        Ok((work, seccomp)) => run(&work, &seccomp, agent),
+        Ok(payload) => run(payload, &agent),
         Err(error) => {
             let _ = message::send(agent.as_fd(), &Report::Failed(message::short(&error.to_string())), &[]);
             ExitCode::FAILURE
@@ -61,7 +62,7 @@ fn connect() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn set_up(agent: &OwnedFd) -> io::Result<(Work, Seccomp)> {
+fn set_up(agent: &OwnedFd) -> io::Result<Waiting> {
     // Not readable through /proc for the payload, which has the same uid.
     step("hide from the payload", sys::prctl(libc::PR_SET_DUMPABLE, 0))?;
     // 1. The work.
@@ -75,25 +76,23 @@ fn set_up(agent: &OwnedFd) -> io::Result<(Work, Seccomp)> {
     if !fallen.is_empty() {
         return Err(io::Error::other(format!("walls that the engine did not build: {}", fallen.join(", "))));
     }
-    // 3. What is this process's own to limit.
-    step("resource limits", walls::resource_limits(&work.limits))?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // 3. Where the payload prints, and its process.
+    for (fd, number) in [(sys::open_null()?.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)] {
+        step("standard streams", sys::duplicate_to(fd, number))?;
+    }
+    step("signals", init::block_signals())?;
     let seccomp = Seccomp::compile().map_err(io::Error::other)?;
+    let payload = step("fork the payload", Waiting::fork(&seccomp, || Ok(())))?;
+    payload.attach(file)?;
+    // 4. Its way out.
     let listener = match work.egress {
         Egress::Proxy => Some(step("listen for the way out", TcpListener::bind(PROXY))?),
         Egress::Nothing => None,
     };
-    // 4. Where the payload prints.
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    for (fd, number) in [(null.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)] {
-        step("standard streams", sys::duplicate_to(fd, number))?;
-    }
     let listener: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
     message::send(agent.as_fd(), &Report::Built, &listener)?;
-    match message::receive::<Order>(agent.as_fd())? {
-        Some((Order::Start, _)) => Ok((work, seccomp)),
-        _ => sys::exit_now(0),
-    }
+    await_order(agent, Order::Start)?;
+    Ok(payload)
 }
 
 /// Seen from inside, whatever the engine's inspection says.
@@ -149,12 +148,11 @@ fn routed_device() -> Option<String> {
     v4.chain(v6).find(|device| *device != "lo").map(str::to_owned)
 }
 
-fn run(work: &Work, seccomp: &Seccomp, agent: OwnedFd) -> ! {
-    let Ok(agent) = init::keep_only(agent) else { sys::exit_now(1) };
+fn run(payload: Waiting, agent: &OwnedFd) -> ! {
     let say = |report: &Report, fds: &[BorrowedFd<'_>]| {
         let _ = message::send(agent.as_fd(), report, fds);
     };
-    let (payload, terminal) = match init::start(work, seccomp) {
+    let (payload, terminal) = match payload.start() {
         Ok(started) => started,
         Err(report) => {
             say(&report, &[]);
@@ -165,11 +163,7 @@ fn run(work: &Work, seccomp: &Seccomp, agent: OwnedFd) -> ! {
     drop(terminal);
     std::thread::scope(|scope| {
         scope.spawn(|| obey(agent.as_fd(), payload));
-        let end = init::reap_until(payload);
-        // Nothing runs on behind the payload's back, and its pipes end now.
-        kill_everything_else();
-        let _ = silence();
-        say(&end, &[]);
+        say(&init::reap_until(payload), &[]);
     });
     // Not reached: `obey` ends the process.
     sys::exit_now(0)
@@ -189,15 +183,4 @@ fn obey(agent: BorrowedFd<'_>, payload: Pid) {
     }
     // The end of PID 1 ends every other process inside.
     sys::exit_now(0)
-}
-
-fn kill_everything_else() {
-    // SAFETY: integers only; -1 is every process inside but this one.
-    unsafe { libc::kill(-1, libc::SIGKILL) };
-}
-
-fn silence() -> io::Result<()> {
-    let null = fs::File::options().write(true).open("/dev/null")?;
-    sys::duplicate_to(null.as_fd(), libc::STDOUT_FILENO)?;
-    sys::duplicate_to(null.as_fd(), io::stderr().as_raw_fd())
 }

@@ -46,7 +46,7 @@ use self::mounts::{INSIDE, Mounts};
 use self::running::Running;
 pub use self::sweep::IsHeld;
 use super::namespaces::message::{Blueprint, Work};
-use super::namespaces::{cgroup::Entry, outer_id};
+use super::namespaces::outer_id;
 use super::{Provider, Sandbox, SandboxError, SandboxSpec};
 use crate::tools;
 
@@ -138,11 +138,8 @@ impl Oci {
     fn orders(&self, spec: &SandboxSpec, user: u32) -> (Blueprint, Work) {
         let blueprint = Blueprint {
             directory: spec.directory.clone(),
-            image: None,
-            toolchains: Vec::new(),
             outer_id: user,
             privileged: true,
-            entry: Entry::default(),
             disk_in_memory: self.settings.disk_in_memory,
         };
         (blueprint, Work::of(spec))

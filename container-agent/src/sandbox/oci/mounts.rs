@@ -149,13 +149,12 @@ fn build(agent: &OwnedFd) -> io::Result<()> {
     let blueprint: Blueprint = message::read_memory_file(blueprint)?;
     let work: Work = message::read_memory_file(work)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    root::enter_own_namespaces(&blueprint)?;
-    let everything = libc::MS_REC | libc::MS_PRIVATE;
-    root::step("make mounts private", sys::mount("none", Path::new("/"), "", everything, ""))?;
+    root::enter_own_namespaces(blueprint.privileged)?;
+    root::keep_mounts_private()?;
     // Short relative paths: overlayfs splits its options at commas and colons.
     root::step("enter the sandbox's directory", std::env::set_current_dir(&blueprint.directory))?;
     root::step("writable disk", workspace::build_disk(&blueprint))?;
-    let workspace = workspace::attach(&blueprint, &work)?;
+    let workspace = workspace::attach(&blueprint, &work, None)?;
     let copy = |path: &str, attributes| -> io::Result<OwnedFd> {
         let tree = sys::open_tree(Path::new(path), false)?;
         sys::mount_setattr(tree.as_fd(), false, attributes, None)?;

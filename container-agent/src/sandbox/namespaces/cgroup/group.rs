@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use shared_contracts::executions::Limits;
 
 use super::hierarchies::Controller;
@@ -22,13 +22,13 @@ pub struct Cgroup {
 }
 
 /// How a process comes into a sandbox's groups.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Entry {
     /// v2: it is born there (`CLONE_INTO_CGROUP`).
-    pub born_in: Option<PathBuf>,
+    pub born_in: Option<OwnedFd>,
     /// v1: it writes itself into these. A thread that moves itself, and nothing else, does not wait for the lock that
     /// every fork of the machine takes.
-    pub tasks: Vec<PathBuf>,
+    pub tasks: Vec<OwnedFd>,
 }
 
 struct Setting {
@@ -99,12 +99,16 @@ impl Cgroup {
         unmet
     }
 
-    pub fn entry(&self) -> Entry {
+    pub fn entry(&self) -> std::io::Result<Entry> {
         let v1 = self.directories.values().filter(|(version, _)| *version == Version::V1);
         let mut tasks: Vec<_> = v1.map(|(_, directory)| directory.join("tasks")).collect();
         tasks.sort();
         tasks.dedup();
-        Entry { born_in: self.unified.clone(), tasks }
+        let open = |path: &PathBuf| fs::File::options().write(true).open(path).map(OwnedFd::from);
+        Ok(Entry {
+            born_in: self.unified.as_ref().map(fs::File::open).transpose()?.map(OwnedFd::from),
+            tasks: tasks.iter().map(open).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Blocks until every process inside stands still.

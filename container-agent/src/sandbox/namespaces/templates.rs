@@ -1,0 +1,119 @@
+//! The agent's side of [`super::template`]: one process for each system that sandboxes are asked for with, replaced when what
+//! it was made of has changed.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+use tokio::sync::Mutex;
+
+use super::message::{self, Base, Birth, Order, Report};
+use super::running::Line;
+use super::{root, template};
+use crate::sandbox::{SandboxError, Toolchain};
+
+/// Images in use at one time are few; one more than this ends the template that was not used for longest.
+const HELD_MAX: usize = 8;
+
+#[derive(Debug)]
+pub struct Templates {
+    /// A mount point for all of them: each mounts in a namespace of its own.
+    directory: PathBuf,
+    toolchains: Vec<Toolchain>,
+    /// The one that was used last is the last.
+    held: Mutex<Vec<Arc<Template>>>,
+}
+
+/// A process that waits to be forked. It ends when this is dropped and the last of its helpers has ended.
+#[derive(Debug)]
+pub struct Template {
+    base: Base,
+    made_of: Vec<Option<Facts>>,
+    /// This agent's mount table. The kernel tells when it changes.
+    mounts: File,
+    line: Line,
+    /// Reaped by the runtime.
+    _process: tokio::process::Child,
+}
+
+/// Device, inode, time of the last change in seconds and nanoseconds.
+type Facts = (u64, u64, i64, i64);
+
+fn facts(base: &Base) -> Vec<Option<Facts>> {
+    let facts = |path: PathBuf| {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    };
+    root::made_of(base).into_iter().map(facts).collect()
+}
+
+impl Templates {
+    pub fn new(directory: PathBuf, toolchains: Vec<Toolchain>) -> Arc<Self> {
+        Arc::new(Self { directory, toolchains, held: Mutex::default() })
+    }
+
+    /// The one with this image; none is the machine's own programs.
+    pub async fn get(&self, image: Option<&Path>) -> Result<Arc<Template>, SandboxError> {
+        let mut held = self.held.lock().await;
+        let found = held.iter().position(|template| template.base.image.as_deref() == image);
+        let found = found.map(|at| held.remove(at)).filter(|template| template.is_as_it_was_made());
+        let template = match found {
+            Some(template) => template,
+            None => Arc::new(self.make(image).await?),
+        };
+        if held.len() >= HELD_MAX {
+            held.remove(0);
+        }
+        held.push(Arc::clone(&template));
+        Ok(template)
+    }
+
+    async fn make(&self, image: Option<&Path>) -> Result<Template, SandboxError> {
+        let base = Base {
+            directory: self.directory.clone(),
+            image: image.map(Path::to_owned),
+            toolchains: self.toolchains.clone(),
+            privileged: rustix::process::geteuid().is_root(),
+        };
+        // Looked at before: what changes while it is made counts as a change.
+        let made_of = facts(&base);
+        let spawn = || -> std::io::Result<_> {
+            fs::create_dir_all(&base.directory)?;
+            let mounts = File::open("/proc/self/mountinfo")?;
+            let (ours, theirs) = message::socket_pair()?;
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(template::ARGUMENT).env_clear();
+            command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+            let process = tokio::process::Command::from(command).spawn()?;
+            Ok((mounts, Line::new(ours)?, process, message::memory_file(&base)?))
+        };
+        let (mounts, line, process, file) = spawn().map_err(SandboxError::io("start the sandboxes' template"))?;
+        line.say(Order::Build, &[file.as_fd()])?;
+        line.expect(Report::Built).await?;
+        Ok(Template { base, made_of, mounts, line, _process: process })
+    }
+}
+
+impl Template {
+    fn is_as_it_was_made(&self) -> bool {
+        !has_something(self.mounts.as_fd(), PollFlags::PRI) && !self.line.is_over() && facts(&self.base) == self.made_of
+    }
+
+    /// Forks a helper, which hears its first orders from its own socket.
+    pub async fn bear(&self, birth: &Birth, fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        let send = |socket: &OwnedFd| message::send(socket.as_fd(), birth, fds);
+        let sent = self.line.socket().async_io(Interest::WRITABLE, send).await;
+        sent.map_err(SandboxError::io("reach the sandboxes' template"))
+    }
+}
+
+/// Whether the kernel has anything to say about this descriptor now.
+pub fn has_something(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, what)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
