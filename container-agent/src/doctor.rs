@@ -6,6 +6,7 @@ use clap::Args;
 use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
+use crate::sandbox::Provider;
 use crate::sandbox::oci;
 use crate::sandbox::probe::{self, Expected, bad};
 use crate::sandbox::sweep::Scratch;
@@ -72,6 +73,7 @@ async fn try_one(settings: &Settings) -> Trial {
     tracing::debug!(instance = scratch.instance, "trying one sandbox");
     let provider = run::provider(settings, scratch.instance.clone(), &scratch.path);
     let trial = trial::run(&provider, &scratch.path, environment::base(settings)).await;
+    provider.close().await;
     scratch.remove();
     trial
 }

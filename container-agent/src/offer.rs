@@ -104,9 +104,7 @@ impl Offer {
 
     /// What waits goes. Call it when nothing runs any more.
     pub async fn close(&self) {
-        if let Some(warm) = &self.namespaces.warm {
-            warm.close().await;
-        }
+        self.namespaces.close().await;
     }
 
     /// The strongest that it has.

@@ -151,6 +151,7 @@ async fn execute(
     };
     drop(collected);
     sandbox.remove().await;
+    provider.close().await;
     let (exit, timed_out) = outcome?;
     if let Some(changes) = changes.transpose()? {
         if !changes.files.is_empty() {

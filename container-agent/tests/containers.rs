@@ -8,6 +8,7 @@ mod plane;
 use plane::{Plane, leased};
 use serde_json::Value;
 use shared_contracts::containers::{ContainerCommand, ContainerId};
+use shared_contracts::hash::Sha256;
 use shared_contracts::secrets::{LeasedSecret, SecretForm};
 
 const SECRET: &str = "hunter2/hunter2+hunter2";
@@ -219,7 +220,7 @@ async fn a_sandbox_that_waited_is_like_any_other_and_is_used_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut agent = plane.agent_with(directory.path(), &["--warm-slots", "2"]);
     let waiting = directory.path().join("warm");
-    let count = || std::fs::read_dir(&waiting).map_or(0, |entries| entries.count());
+    let count = || warm_groups(directory.path());
     // Whether it waits or not shows only in its uid on this machine and in where it was built.
     let script = "id -u; cat a.txt; echo changed > b; touch /tmp/used; ls /tmp; df -k /tmp | tail -1 | tr -s ' ' | cut -d' ' -f2; \
                   ulimit -n; cat $PATCHBAY_PROMPT_FILE; echo";
@@ -248,7 +249,20 @@ async fn a_sandbox_that_waited_is_like_any_other_and_is_used_once() {
     // Those that still wait go with the agent.
     agent.signal("-TERM");
     assert_eq!(agent.exit_code(), 0);
-    assert!(!waiting.exists());
+    assert!(!waiting.exists() && count() == 0);
+}
+
+/// How many sandboxes have control groups of those that wait.
+fn warm_groups(state: &std::path::Path) -> usize {
+    let mut instance = Sha256::of(state.canonicalize().unwrap().as_os_str().as_encoded_bytes()).to_string();
+    instance.truncate(12);
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points =
+        table.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
+    let groups = points.map(|point| std::path::Path::new(point).join("patchbay").join(&instance));
+    let entries = groups.flat_map(|group| std::fs::read_dir(group).into_iter().flatten().flatten());
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("warm-")).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]

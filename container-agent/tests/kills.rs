@@ -30,10 +30,12 @@ enum Victim {
     /// The sandbox's first process.
     Init,
     Helper,
+    /// Of which helpers are forked.
+    Template,
     Agent,
 }
 
-const VICTIMS: [Victim; 4] = [Victim::Payload, Victim::Init, Victim::Helper, Victim::Agent];
+const VICTIMS: [Victim; 5] = [Victim::Payload, Victim::Init, Victim::Helper, Victim::Template, Victim::Agent];
 
 #[test]
 fn nothing_is_left_after_a_kill_and_the_next_start() {
@@ -113,9 +115,10 @@ fn undisturbed(ground: &Ground, workspace: &Path) -> u64 {
 fn kill(victim: Victim, agent: &mut Child) -> bool {
     let steps_down = match victim {
         Victim::Agent => return agent.kill().is_ok(),
-        Victim::Helper => 1,
-        Victim::Init => 2,
-        Victim::Payload => 3,
+        Victim::Template => 1,
+        Victim::Helper => 2,
+        Victim::Init => 3,
+        Victim::Payload => 4,
     };
     let find = || {
         let parents = parents();

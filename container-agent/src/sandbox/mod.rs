@@ -178,7 +178,10 @@ impl SandboxError {
 
 /// Makes sandboxes of one kind.
 pub trait Provider: Send + Sync {
+    /// Some of what can go wrong shows only at the start.
     fn prepare(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Box<dyn Sandbox>, SandboxError>>;
+    /// Ends what it kept for the next sandbox. Call it when none is left.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// One sandbox. Dropping it kills everything inside.

@@ -179,6 +179,15 @@ impl Provider for Namespaces {
     fn prepare(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Box<dyn Sandbox>, SandboxError>> {
         Box::pin(self.prepare_now(spec))
     }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(warm) = &self.warm {
+                warm.close().await;
+            }
+            self.templates.close().await;
+        })
+    }
 }
 
 impl Running {

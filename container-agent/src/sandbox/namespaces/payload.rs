@@ -84,7 +84,8 @@ fn ready(socket: &OwnedFd, seccomp: &Seccomp, give_up: fn() -> io::Result<()>) -
     step("drop capabilities", give_up())?;
     step("seccomp", seccomp.apply().map_err(io::Error::other))?;
     let fds = await_order(socket, Order::Attach)?;
-    let work: Work = message::read_memory_file(fds.first().ok_or_else(|| io::Error::other("no work came along"))?)?;
+    let work: Work =
+        message::read_memory_file(fds.first().ok_or_else(|| io::Error::other("no work came along"))?)?;
     step("resource limits", walls::resource_limits(&work.limits))?;
     if let Some(size) = work.terminal {
         step("terminal", take_terminal(socket, size))?;

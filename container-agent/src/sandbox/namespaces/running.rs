@@ -61,7 +61,7 @@ impl Line {
     }
 
     /// Nothing more will be said, which is the other side's end.
-    fn hang_up(&self) {
+    pub fn hang_up(&self) {
         let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Write);
     }
 

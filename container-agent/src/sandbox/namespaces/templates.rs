@@ -29,7 +29,8 @@ pub struct Templates {
     held: Mutex<Vec<Arc<Template>>>,
 }
 
-/// A process that waits to be forked. It ends when this is dropped and the last of its helpers has ended.
+/// A process that waits to be forked. It ends when this is dropped and the last of its helpers has ended; then the runtime
+/// reaps it.
 #[derive(Debug)]
 pub struct Template {
     base: Base,
@@ -37,8 +38,7 @@ pub struct Template {
     /// This agent's mount table. The kernel tells when it changes.
     mounts: File,
     line: Line,
-    /// Reaped by the runtime.
-    _process: tokio::process::Child,
+    process: Mutex<tokio::process::Child>,
 }
 
 /// Device, inode, time of the last change in seconds and nanoseconds.
@@ -92,16 +92,27 @@ impl Templates {
             let process = tokio::process::Command::from(command).spawn()?;
             Ok((mounts, Line::new(ours)?, process, message::memory_file(&base)?))
         };
-        let (mounts, line, process, file) = spawn().map_err(SandboxError::io("start the sandboxes' template"))?;
+        let (mounts, line, process, file) =
+            spawn().map_err(SandboxError::io("start the sandboxes' template"))?;
         line.say(Order::Build, &[file.as_fd()])?;
         line.expect(Report::Built).await?;
-        Ok(Template { base, made_of, mounts, line, _process: process })
+        Ok(Template { base, made_of, mounts, line, process: Mutex::new(process) })
+    }
+
+    /// They go, and with them what was forked from them.
+    pub async fn close(&self) {
+        for template in self.held.lock().await.drain(..) {
+            template.line.hang_up();
+            let _ = template.process.lock().await.wait().await;
+        }
     }
 }
 
 impl Template {
     fn is_as_it_was_made(&self) -> bool {
-        !has_something(self.mounts.as_fd(), PollFlags::PRI) && !self.line.is_over() && facts(&self.base) == self.made_of
+        !has_something(self.mounts.as_fd(), PollFlags::PRI)
+            && !self.line.is_over()
+            && facts(&self.base) == self.made_of
     }
 
     /// Forks a helper, which hears its first orders from its own socket.

@@ -25,7 +25,7 @@ use rustix::process::Pid;
 use crate::sandbox::namespaces::message::{self, Order, Report, Work};
 use crate::sandbox::namespaces::payload::{Waiting, await_order};
 use crate::sandbox::namespaces::root::step;
-use crate::sandbox::namespaces::walls::Seccomp;
+use crate::sandbox::namespaces::walls::{self, Seccomp};
 use crate::sandbox::namespaces::{init, sys};
 use crate::sandbox::{Egress, PROXY};
 
@@ -76,7 +76,9 @@ fn set_up(agent: &OwnedFd) -> io::Result<Waiting> {
     if !fallen.is_empty() {
         return Err(io::Error::other(format!("walls that the engine did not build: {}", fallen.join(", "))));
     }
-    // 3. Where the payload prints, and its process.
+    // 3. What is this process's own to limit.
+    step("resource limits", walls::resource_limits(&work.limits))?;
+    // 4. Where the payload prints, and its process.
     for (fd, number) in [(sys::open_null()?.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)] {
         step("standard streams", sys::duplicate_to(fd, number))?;
     }
@@ -84,7 +86,7 @@ fn set_up(agent: &OwnedFd) -> io::Result<Waiting> {
     let seccomp = Seccomp::compile().map_err(io::Error::other)?;
     let payload = step("fork the payload", Waiting::fork(&seccomp, || Ok(())))?;
     payload.attach(file)?;
-    // 4. Its way out.
+    // 5. Its way out.
     let listener = match work.egress {
         Egress::Proxy => Some(step("listen for the way out", TcpListener::bind(PROXY))?),
         Egress::Nothing => None,
