@@ -4,7 +4,6 @@
 //! `cargo xtask bench` reads it. It is an example and no command of the agent, because nobody but the bench needs it.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +13,8 @@ use container_agent::sandbox::namespaces::{Namespaces, template};
 use container_agent::sandbox::{Egress, Exit, Mounts, Provider, SandboxSpec};
 use shared_contracts::executions::Limits;
 
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 /// Much longer than building one takes.
 const READY_AFTER: Duration = Duration::from_millis(100);
 
@@ -22,7 +23,9 @@ fn main() -> ExitCode {
         return template::main();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let measured = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure()));
+    // As a task, as the agent's executions are: what waits outside is woken by another thread.
+    let measured =
+        runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(runtime.spawn(measure()))?);
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure() -> Result<(), Box<dyn Error>> {
+async fn measure() -> Result<()> {
     let runs: usize = std::env::args().nth(1).ok_or("how many runs?")?.parse()?;
     let directory = std::env::temp_dir().join(format!("patchbay-start-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("workspace"))?;
@@ -69,7 +72,7 @@ fn say(peer: &str, at: Instant) {
 }
 
 /// Removing it is not waited for: nobody does who waits for a result.
-async fn once(ours: &Namespaces, directory: &Path, run: usize) -> Result<(), Box<dyn Error>> {
+async fn once(ours: &Namespaces, directory: &Path, run: usize) -> Result<()> {
     let path = directory.join(format!("run-{run}"));
     let mut sandbox = ours.prepare(spec(&directory.join("workspace"), path, run)).await?;
     sandbox.start().await?;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use super::helper::first;
 use super::message::{self, Order, Report};
 use super::payload::{Waiting, await_order};
 use super::root::step;
@@ -52,7 +53,8 @@ fn set_up(helper: &OwnedFd) -> io::Result<()> {
     let root = step("copy the root", sys::open_tree(Path::new("."), true))?;
     step("bind the root", sys::move_mount(root.as_fd(), Path::new(".")))?;
     step("enter the root", rustix::process::fchdir(&root).map_err(io::Error::from))?;
-    step("pivot to the root", sys::pivot_to_working_directory())
+    step("pivot to the root", sys::pivot_to_working_directory())?;
+    step("bar capabilities", walls::bar_capabilities())
 }
 
 /// Waits for the work, puts the workspace into its place, and gives up what privilege is left.
@@ -61,11 +63,12 @@ fn await_work(helper: &OwnedFd, seccomp: &Seccomp) -> io::Result<Waiting> {
     let listener = step("listen for the way out", TcpListener::bind(PROXY))?;
     message::send(helper.as_fd(), &Report::Built, &[listener.as_fd()])?;
     drop(listener);
-    let fds = await_order(helper, Order::Attach)?;
-    let [file, mount] = fds.as_slice() else { return Err(io::Error::other("the work did not come along")) };
+    let file = first(await_order(helper, Order::Work)?)?;
+    payload.tell(Order::Work, &[file.as_fd()])?;
+    let mount = first(await_order(helper, Order::Attach)?)?;
     step("/workspace", sys::move_mount(mount.as_fd(), Path::new("/workspace")))?;
+    payload.tell(Order::Attach, &[])?;
     step("drop capabilities", walls::drop_capabilities())?;
-    payload.attach(file)?;
     await_order(helper, Order::Start)?;
     Ok(payload)
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::cgroup::Setting;
 use super::message::{self, Birth, Blueprint, Order, Report, Work};
 use super::root::{self, step};
 use super::walls::Seccomp;
@@ -145,7 +146,10 @@ impl Helper<'_> {
                 (!agent.revents().is_empty(), !inside.revents().is_empty())
             };
             if reported && let Some(end) = self.report()? {
-                return message::send(self.agent.as_fd(), &end, &[]);
+                message::send(self.agent.as_fd(), &end, &[])?;
+                // Taking it all down would hold up whoever waits for that. It hangs up when it has what it wants.
+                while message::receive::<Order>(self.agent.as_fd())?.is_some() {}
+                return Ok(());
             }
             // The agent is gone.
             if ordered && !self.obey()? {
@@ -161,16 +165,19 @@ impl Helper<'_> {
             Order::Start => message::send(self.inside.socket.as_fd(), &Order::Start, &[])?,
             Order::Terminate => self.inside.signal(Signal::TERM),
             Order::Kill => self.inside.signal(Signal::KILL),
-            Order::Build | Order::Mapped => {}
+            Order::Build | Order::Mapped | Order::Work => {}
         }
         Ok(true)
     }
 
     fn attach(&mut self, file: &OwnedFd) -> io::Result<()> {
+        // In this order, because the payload's process goes on meanwhile. It is started by a later order only.
+        message::send(self.inside.socket.as_fd(), &Order::Work, &[file.as_fd()])?;
         let work: Work = message::read_memory_file(file)?;
         let workspace = workspace::attach(self.blueprint, &work, self.id_map.as_ref())?;
-        let for_inside = [file.as_fd(), workspace.mount.as_fd()];
-        message::send(self.inside.socket.as_fd(), &Order::Attach, &for_inside)?;
+        message::send(self.inside.socket.as_fd(), &Order::Attach, &[workspace.mount.as_fd()])?;
+        workspace::fill_disk(self.blueprint, &work)?;
+        step("set the limits", work.settings.iter().try_for_each(Setting::apply))?;
         self.workspace = Some((workspace, work.egress));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use super::message::{self, Report};
+use super::message::{self, Order, Report};
 use super::payload::Waiting;
 use super::sys;
 
@@ -25,7 +25,8 @@ pub fn run(payload: Waiting, helper: &OwnedFd) -> ! {
         }
         Err(report) => say(&report, &[]),
     }
-    // The end of PID 1 ends every other process inside.
+    // The helper, too, waits for the agent before it ends this one: its end takes the kernel longer than the payload's did.
+    let _ = message::receive::<Order>(helper.as_fd());
     sys::exit_now(0)
 }
 

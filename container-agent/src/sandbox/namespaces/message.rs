@@ -7,16 +7,18 @@
 //!
 //!   agent ── birth ──▶ template ── forks ──▶ helper   for each sandbox, with the helper's end of a socket of its own
 //!   agent ◀─ built ─── helper ◀── built ─── PID 1       it waits in all its namespaces, and the payload's process below it
-//!   agent ── attach ─▶ helper ── attach ──▶ PID 1 ─▶    the workspace's mount, the command, its environment
+//!   agent ── attach ─▶ helper ── work ────▶ PID 1 ─▶    the command, its environment, its limits
+//!                      helper ── attach ──▶ PID 1 ─▶    the workspace's mount
 //!   agent ── start ──▶ helper ── start ───▶ PID 1 ─▶    the payload becomes its program
 //!   agent ◀─ started, exited | signalled | failed | command_failed ─ helper ◀─ PID 1
 //! ```
 //! Nobody waits for an answer to go on: attach and start may be said before anything is built.
 
 use std::collections::BTreeMap;
-use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
+use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rustix::net::{
@@ -27,6 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared_contracts::executions::{Limits, Terminal};
 
+use super::cgroup::Setting;
 use crate::sandbox::{Egress, PlacedFile, SandboxSpec, Toolchain};
 
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -74,18 +77,21 @@ pub struct Work {
     pub command: Vec<String>,
     pub environment: BTreeMap<String, String>,
     pub limits: Limits,
+    /// Of the control groups, where there are any.
+    pub settings: Vec<Setting>,
     pub egress: Egress,
     pub terminal: Option<Terminal>,
 }
 
 impl Work {
-    pub fn of(spec: &SandboxSpec) -> Self {
+    pub fn of(spec: &SandboxSpec, settings: Vec<Setting>) -> Self {
         Self {
             workspace: spec.mounts.workspace.clone(),
             files: spec.mounts.files.clone(),
             command: spec.command.clone(),
             environment: spec.environment.clone(),
             limits: spec.limits.clone(),
+            settings,
             egress: spec.egress,
             terminal: spec.terminal,
         }
@@ -98,8 +104,11 @@ impl Work {
 pub enum Order {
     /// Comes with the memory file that holds the [`Base`].
     Build,
-    /// Comes with the memory file that holds the [`Work`], and from the helper with the workspace's mount.
+    /// Comes with the memory file that holds the [`Work`]. To PID 1 and the payload's process only that the workspace is there,
+    /// to the former with its mount.
     Attach,
+    /// From the helper on, before it: with the memory file.
+    Work,
     Start,
     Terminate,
     Kill,
@@ -181,16 +190,14 @@ pub fn memory_file<T: Serialize>(value: &T) -> std::io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create("patchbay-sandbox", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(fd);
     file.write_all(&serde_json::to_vec(value)?)?;
-    file.rewind()?;
     Ok(file.into())
 }
 
-/// What such a file holds, read from its beginning.
+/// What such a file holds. Several processes may read it at once, which share its position.
 pub fn read_memory_file<T: DeserializeOwned>(fd: impl AsFd) -> std::io::Result<T> {
-    let mut file = std::fs::File::from(fd.as_fd().try_clone_to_owned()?);
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    let file = std::fs::File::from(fd.as_fd().try_clone_to_owned()?);
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 

@@ -194,13 +194,10 @@ impl Running {
     /// What will run, and over what. It becomes ready by the time it is started.
     fn attach(&mut self, spec: &SandboxSpec) -> Result<(), SandboxError> {
         self.has_egress = spec.egress == Egress::Proxy;
-        let file = message::memory_file(&Work::of(spec));
+        let settings = self.cgroup.as_ref().map(|cgroup| cgroup.settings(&spec.limits));
+        let file = message::memory_file(&Work::of(spec, settings.unwrap_or_default()));
         let file = file.map_err(SandboxError::io("write the helper's orders"))?;
-        self.line.say(Order::Attach, &[file.as_fd()])?;
-        match &self.cgroup {
-            Some(cgroup) => cgroup.limit(&spec.limits).map_err(SandboxError::io("set the limits")),
-            None => Ok(()),
-        }
+        self.line.say(Order::Attach, &[file.as_fd()])
     }
 }
 

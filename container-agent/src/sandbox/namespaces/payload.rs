@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use landlock::RulesetStatus;
@@ -12,10 +12,13 @@ use rustix::fs::Mode;
 use rustix::process::Pid;
 use shared_contracts::executions::Terminal;
 
+use super::helper::first;
 use super::message::{self, Order, Report, Work};
 use super::root::step;
-use super::walls::{self, Seccomp};
+use super::walls::{self, Landlock, Seccomp};
 use super::{init, sys};
+
+const WORKSPACE: &str = "/workspace";
 
 /// Waits for its work, and goes with PID 1.
 pub struct Waiting {
@@ -40,14 +43,14 @@ impl Waiting {
         Ok(Self { pid, socket: ours })
     }
 
-    pub fn attach(&self, work: &OwnedFd) -> io::Result<()> {
-        message::send(self.socket.as_fd(), &Order::Attach, &[work.as_fd()])
+    pub fn tell(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        message::send(self.socket.as_fd(), &order, fds)
     }
 
     /// Returns when it has become its program: the process, and its terminal if it has one.
     pub fn start(self) -> Result<(Pid, Option<OwnedFd>), Report> {
         let mut terminal = None;
-        message::send(self.socket.as_fd(), &Order::Start, &[]).map_err(machine)?;
+        self.tell(Order::Start, &[]).map_err(machine)?;
         // Its end of the socket closes without another word when the program is there.
         while let Some((report, fds)) = message::receive::<Report>(self.socket.as_fd()).map_err(machine)? {
             match report {
@@ -69,37 +72,46 @@ fn command(error: impl std::fmt::Display) -> Report {
 
 /// Returns only on failure: what to say.
 fn become_payload(socket: &OwnedFd, seccomp: &Seccomp, give_up: fn() -> io::Result<()>) -> Report {
-    match ready(socket, seccomp, give_up).map_err(machine).and_then(|work| Program::of(&work)) {
-        Ok(program) => match await_order(socket, Order::Start) {
-            Ok(_) => program.run(),
-            Err(error) => machine(error),
-        },
-        Err(report) => report,
-    }
+    let ready = || -> Result<Program, Report> {
+        let (work, landlock) = prepare(socket, seccomp, give_up).map_err(machine)?;
+        let mut program = Program::of(&work)?;
+        enter_workspace(socket, landlock).map_err(machine)?;
+        program.find(&work)?;
+        await_order(socket, Order::Start).map_err(machine)?;
+        Ok(program)
+    };
+    ready().map_or_else(|report| report, |program| program.run())
 }
 
-/// Behind every wall, in its workspace, on its terminal.
-fn ready(socket: &OwnedFd, seccomp: &Seccomp, give_up: fn() -> io::Result<()>) -> io::Result<Work> {
+/// Behind its walls, on its terminal.
+fn prepare(
+    socket: &OwnedFd,
+    seccomp: &Seccomp,
+    give_up: fn() -> io::Result<()>,
+) -> io::Result<(Work, Landlock)> {
     step("session", rustix::process::setsid().map_err(io::Error::from))?;
     step("drop capabilities", give_up())?;
     step("seccomp", seccomp.apply().map_err(io::Error::other))?;
-    let fds = await_order(socket, Order::Attach)?;
-    let work: Work =
-        message::read_memory_file(fds.first().ok_or_else(|| io::Error::other("no work came along"))?)?;
+    let landlock = step("Landlock", Landlock::prepare().map_err(io::Error::other))?;
+    let work: Work = message::read_memory_file(first(await_order(socket, Order::Work)?)?)?;
     step("resource limits", walls::resource_limits(&work.limits))?;
     if let Some(size) = work.terminal {
         step("terminal", take_terminal(socket, size))?;
     }
-    step("enter /workspace", std::env::set_current_dir("/workspace"))?;
-    match walls::landlock() {
-        Ok(RulesetStatus::NotEnforced) => return Err(io::Error::other("Landlock: not in this kernel")),
-        Ok(_) => {}
-        Err(error) => return Err(io::Error::other(format!("Landlock: {error}"))),
-    }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // A program starts with nothing blocked and SIGPIPE as usual, which Rust's runtime ignores.
     step("signals", init::unblock_signals().and_then(|()| sys::set_signal(libc::SIGPIPE, libc::SIG_DFL)))?;
-    Ok(work)
+    Ok((work, landlock))
+}
+
+/// The last wall, which needs it.
+fn enter_workspace(socket: &OwnedFd, landlock: Landlock) -> io::Result<()> {
+    await_order(socket, Order::Attach)?;
+    step("enter /workspace", std::env::set_current_dir(WORKSPACE))?;
+    if step("Landlock", landlock.apply(WORKSPACE).map_err(io::Error::other))? == RulesetStatus::NotEnforced {
+        return Err(io::Error::other("Landlock: not in this kernel"));
+    }
+    Ok(())
 }
 
 /// The next order, which must be this one. Whoever gave it may be gone: then there is nothing to do.
@@ -138,15 +150,21 @@ struct Program {
 impl Program {
     fn of(work: &Work) -> Result<Self, Report> {
         let name = work.command.first().ok_or_else(|| command("the command is empty"))?;
-        let search = work.environment.get("PATH").map_or("", String::as_str);
-        let path = find_program(name, search).map_err(command)?;
         let variables = work.environment.iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
             name: name.clone(),
-            path: sys::c_string(path.as_os_str()).map_err(machine)?,
+            path: CString::default(),
             arguments: c_strings(work.command.iter().cloned()).map_err(machine)?,
             variables: c_strings(variables).map_err(machine)?,
         })
+    }
+
+    /// It may be one of the workspace.
+    fn find(&mut self, work: &Work) -> Result<(), Report> {
+        let search = work.environment.get("PATH").map_or("", String::as_str);
+        let path = find_program(&self.name, search).map_err(command)?;
+        self.path = sys::c_string(path.as_os_str()).map_err(machine)?;
+        Ok(())
     }
 
     /// Returns only on failure.
@@ -170,11 +188,11 @@ fn c_strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
 fn find_program(name: &str, search: &str) -> Result<PathBuf, String> {
     use std::os::unix::fs::PermissionsExt;
     if name.contains('/') {
-        return Ok(Path::new("/workspace").join(name));
+        return Ok(Path::new(WORKSPACE).join(name));
     }
     let mut found_unusable = None;
     for directory in search.split(':').filter(|directory| !directory.is_empty()) {
-        let path = Path::new("/workspace").join(directory).join(name);
+        let path = Path::new(WORKSPACE).join(directory).join(name);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => {
                 return Ok(path);

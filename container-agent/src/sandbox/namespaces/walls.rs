@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    Scope, path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -16,8 +16,10 @@ use shared_contracts::executions::Limits;
 
 use super::sys;
 
-/// Where the payload may write.
-const WRITABLE: [&str; 4] = ["/workspace", "/tmp", "/home/agent", "/dev"];
+/// Where the payload may write besides its workspace.
+const WRITABLE: [&str; 3] = ["/tmp", "/home/agent", "/dev"];
+/// What is refused where no rule allows it.
+const LANDLOCK: ABI = ABI::V6;
 const CAPABILITIES_LAST: libc::c_ulong = 63;
 
 /// System calls as number and name: an engine's profile wants names.
@@ -186,17 +188,26 @@ fn clone3_program() -> BpfProgram {
 }
 
 /// A second wall for files; abstract sockets and signals stay inside where the kernel can (ABI 6).
-pub fn landlock() -> Result<RulesetStatus, landlock::RulesetError> {
-    let abi = ABI::V6;
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(abi))?
-        .scope(Scope::from_all(abi))?
-        .create()?
-        .add_rules(path_beneath_rules(["/"], AccessFs::from_read(abi)))?
-        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(abi)))?
-        .restrict_self()?;
-    Ok(status.ruleset)
+pub struct Landlock(RulesetCreated);
+
+impl Landlock {
+    /// All of it but the workspace, which may come later.
+    pub fn prepare() -> Result<Self, RulesetError> {
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(LANDLOCK))?
+            .scope(Scope::from_all(LANDLOCK))?
+            .create()?
+            .add_rules(path_beneath_rules(["/"], AccessFs::from_read(LANDLOCK)))?
+            .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(LANDLOCK)))?;
+        Ok(Self(ruleset))
+    }
+
+    /// For this process and its children, for ever.
+    pub fn apply(self, workspace: &str) -> Result<RulesetStatus, RulesetError> {
+        let workspace = path_beneath_rules([workspace], AccessFs::from_all(LANDLOCK));
+        Ok(self.0.add_rules(workspace)?.restrict_self()?.ruleset)
+    }
 }
 
 /// Lowers limits; none is ever raised above what this process has.
@@ -241,7 +252,23 @@ pub fn resource_limits(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-/// No capability now, and no way to get one back.
+/// What capabilities this process has it keeps for now; once lost, none can be had again, by whatever program.
+pub fn bar_capabilities() -> io::Result<()> {
+    // NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE with their locks; KEEP_CAPS locked off.
+    const SECURE_BITS: libc::c_ulong = 0b1110_1111;
+    for capability in 0..=CAPABILITIES_LAST {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
+            // Beyond the last one that this kernel knows.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            other => other?,
+        }
+    }
+    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)?;
+    sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Loses them.
 pub fn drop_capabilities() -> io::Result<()> {
     #[repr(C)]
     struct Header {
@@ -255,22 +282,10 @@ pub fn drop_capabilities() -> io::Result<()> {
         inheritable: u32,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    // NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE with their locks; KEEP_CAPS locked off.
-    const SECURE_BITS: libc::c_ulong = 0b1110_1111;
-    for capability in 0..=CAPABILITIES_LAST {
-        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
-            // Beyond the last one that this kernel knows.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
-            other => other?,
-        }
-    }
-    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)?;
-    sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
     let header = Header { version: VERSION_3, pid: 0 };
     let nothing = [const { Data { effective: 0, permitted: 0, inheritable: 0 } }; 2];
     // SAFETY: the header and two data records that version 3 wants; both outlive the call.
-    sys::check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) })?;
-    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+    sys::check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) }).map(drop)
 }
 
 #[cfg(test)]

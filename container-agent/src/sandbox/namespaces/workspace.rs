@@ -46,8 +46,8 @@ fn own(path: &Path, id: u32, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Sizes the disk, puts the files there, and lays the overlay over the shared tree.
-pub fn attach(blueprint: &Blueprint, work: &Work, id_map: Option<&IdMap<'_>>) -> io::Result<Workspace> {
+/// Sizes the disk and puts the files there.
+pub fn fill_disk(blueprint: &Blueprint, work: &Work) -> io::Result<()> {
     if blueprint.disk_in_memory {
         let size_mb = u64::from(work.limits.disk_mb);
         let inodes = (size_mb * INODES_PER_MB).max(INODES_MIN);
@@ -58,6 +58,11 @@ pub fn attach(blueprint: &Blueprint, work: &Work, id_map: Option<&IdMap<'_>>) ->
     for file in &work.files {
         step(file.path.display(), place(file, blueprint.outer_id))?;
     }
+    Ok(())
+}
+
+/// Lays the overlay over the shared tree.
+pub fn attach(blueprint: &Blueprint, work: &Work, id_map: Option<&IdMap<'_>>) -> io::Result<Workspace> {
     let mount = step("workspace", overlay(blueprint, work, id_map))?;
     let merged =
         rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

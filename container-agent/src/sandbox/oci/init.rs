@@ -85,7 +85,8 @@ fn set_up(agent: &OwnedFd) -> io::Result<Waiting> {
     step("signals", init::block_signals())?;
     let seccomp = Seccomp::compile().map_err(io::Error::other)?;
     let payload = step("fork the payload", Waiting::fork(&seccomp, || Ok(())))?;
-    payload.attach(file)?;
+    payload.tell(Order::Work, &[file.as_fd()])?;
+    payload.tell(Order::Attach, &[])?;
     // 5. Its way out.
     let listener = match work.egress {
         Egress::Proxy => Some(step("listen for the way out", TcpListener::bind(PROXY))?),
@@ -180,7 +181,7 @@ fn obey(agent: BorrowedFd<'_>, payload: Pid) {
                 unsafe { libc::kill(-payload.as_raw_nonzero().get(), libc::SIGTERM) };
             }
             Order::Kill => break,
-            Order::Build | Order::Attach | Order::Start | Order::Mapped => {}
+            Order::Build | Order::Work | Order::Attach | Order::Start | Order::Mapped => {}
         }
     }
     // The end of PID 1 ends every other process inside.

@@ -142,7 +142,7 @@ impl Oci {
             privileged: true,
             disk_in_memory: self.settings.disk_in_memory,
         };
-        (blueprint, Work::of(spec))
+        (blueprint, Work::of(spec, Vec::new()))
     }
 
     /// As this engine wants it: Docker the profile itself, Podman a file.

@@ -154,6 +154,7 @@ fn build(agent: &OwnedFd) -> io::Result<()> {
     // Short relative paths: overlayfs splits its options at commas and colons.
     root::step("enter the sandbox's directory", std::env::set_current_dir(&blueprint.directory))?;
     root::step("writable disk", workspace::build_disk(&blueprint))?;
+    workspace::fill_disk(&blueprint, &work)?;
     let workspace = workspace::attach(&blueprint, &work, None)?;
     let copy = |path: &str, attributes| -> io::Result<OwnedFd> {
         let tree = sys::open_tree(Path::new(path), false)?;

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shared_contracts::executions::Limits;
 
 use super::hierarchies::Controller;
@@ -31,21 +32,35 @@ pub struct Entry {
     pub tasks: Vec<OwnedFd>,
 }
 
-struct Setting {
-    what: &'static str,
+/// A file that holds a limit, and what it is to hold.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Setting {
     file: PathBuf,
     value: String,
+    /// Whether a kernel may be without it.
+    optional: bool,
+}
+
+impl Setting {
+    /// Once: lowering limits that hold already needs another order.
+    pub fn apply(&self) -> std::io::Result<()> {
+        if self.optional && !self.file.exists() {
+            return Ok(());
+        }
+        write(&self.file, &self.value)
+    }
 }
 
 impl Cgroup {
-    /// Each limit: the file that holds it, what it holds.
-    fn settings(&self, limits: &Limits) -> Vec<Setting> {
+    /// Each limit, by what it limits.
+    fn named_settings(&self, limits: &Limits) -> Vec<(&'static str, Setting)> {
         let memory = (u64::from(limits.memory_mb) * 1024 * 1024).to_string();
         let quota = ((limits.cpu_cores * CPU_PERIOD_US as f64) as u64).max(1_000);
         let mut settings = Vec::new();
         for (controller, (version, directory)) in &self.directories {
             let mut set = |what, file: &str, value: String| {
-                settings.push(Setting { what, file: directory.join(file), value });
+                // A kernel may be without accounting of swap space.
+                settings.push((what, Setting { file: directory.join(file), value, optional: what == SWAP }));
             };
             match (controller, version) {
                 (Controller::Memory, Version::V1) => {
@@ -68,22 +83,16 @@ impl Cgroup {
         settings
     }
 
-    /// Once: lowering limits that hold already needs another order.
-    pub fn limit(&self, limits: &Limits) -> std::io::Result<()> {
-        for Setting { what, file, value } in self.settings(limits) {
-            // A kernel may be without accounting of swap space.
-            if what != SWAP || file.exists() {
-                write(&file, &value)?;
-            }
-        }
-        Ok(())
+    /// What makes these limits hold, for the helper to write.
+    pub fn settings(&self, limits: &Limits) -> Vec<Setting> {
+        self.named_settings(limits).into_iter().map(|(_, setting)| setting).collect()
     }
 
     /// The limits that do not hold while the sandbox runs, each with what is so instead.
     pub fn unmet(&self, limits: &Limits) -> Vec<(&'static str, String)> {
         let no_swap_space = || fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 1);
         let mut unmet = Vec::new();
-        for Setting { what, file, value } in self.settings(limits) {
+        for (what, Setting { file, value, .. }) in self.named_settings(limits) {
             let inside = file.with_file_name("cgroup.procs");
             match fs::read_to_string(&file) {
                 Ok(held) if held.trim() == value => {

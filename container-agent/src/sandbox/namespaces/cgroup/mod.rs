@@ -10,7 +10,7 @@
 mod group;
 mod hierarchies;
 
-pub use group::{Cgroup, Entry};
+pub use group::{Cgroup, Entry, Setting};
 pub use hierarchies::{Controller, Hierarchies};
 
 /// The directory that every agent's cgroups are below.
