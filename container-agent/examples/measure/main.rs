@@ -53,15 +53,24 @@ fn main() -> ExitCode {
 fn measure(mode: &str, argument: &str) -> Result<()> {
     let scratch = Scratch::new()?;
     let count = || argument.parse().map_err(|_| format!("how many? `{argument}` is no number"));
+    let work = async {
+        match mode {
+            "turns" => turns::measure(scratch.path(), count()?).await,
+            "workspace" => workspace::measure(scratch.path(), count()?).await,
+            "at-once" => at_once::measure(scratch.path(), count()?).await,
+            "archive" => archive::measure(scratch.path(), count()?),
+            "idle" => idle::measure(scratch.path(), Path::new(argument)).await,
+            _ => Err("turns, workspace, at-once, archive or idle?".into()),
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match mode {
-        "turns" => runtime.block_on(turns::measure(scratch.path(), count()?)),
-        "workspace" => runtime.block_on(workspace::measure(scratch.path(), count()?)),
-        "at-once" => runtime.block_on(at_once::measure(scratch.path(), count()?)),
-        "archive" => archive::measure(scratch.path(), count()?),
-        "idle" => runtime.block_on(idle::measure(scratch.path(), Path::new(argument))),
-        _ => Err("turns, workspace, at-once, archive or idle?".into()),
-    }
+    runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            // What was started ends as it is dropped.
+            _ = tokio::signal::ctrl_c() => Err("stopped".into()),
+        }
+    })
 }
 
 fn say(peer: &str, took: Duration) {
