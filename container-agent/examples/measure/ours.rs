@@ -90,11 +90,18 @@ impl Ours {
         }
     }
 
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         // One that is being built goes with its keeper.
         self.keeper.abort();
-        let _ = self.keeper.await;
+        let _ = (&mut self.keeper).await;
         self.warm.close().await;
+    }
+}
+
+impl Drop for Ours {
+    /// Whatever happened before, no control group stays.
+    fn drop(&mut self) {
+        self.keeper.abort();
         self.cold.hierarchies.sweep(&self.cold.instance);
     }
 }
