@@ -21,7 +21,7 @@ mod offer;
 mod output;
 mod record;
 mod recover;
-mod report;
+pub mod report;
 mod run;
 pub mod sandbox;
 mod secrets;

@@ -53,7 +53,8 @@ enum Command {
         /// Only these rows, by number: 1 sandbox start, 2 fan-out, 3 output line, 4 sustained lines, 5 rows written,
         /// 6 WASM size, 7 late join, 8 import; of the patch engine: 9 unified diff, 10 near miss, 11 `patchctl` as a
         /// process, 12 in workerd beside JavaScript, 13 in workerd beside itself, 14 growth;
-        /// 15 redaction beside sed, 16 start to exit in a sandbox beside bubblewrap
+        /// 15 redaction beside sed; of sandboxes, start to exit: 16 beside bubblewrap, runc and Docker, 17 over a large
+        /// workspace, 18 eight at a time; of the container agent: 19 archive of artifacts beside tar, 20 memory while idle
         #[arg(long, value_name = "ROW", value_delimiter = ',')]
         only: Vec<u32>,
         /// A folder with a Worker that is built already; nothing is built then

@@ -1,9 +1,9 @@
 //! What an execution delivers besides its log: artifacts, and its changes as a patch batch.
 
-mod archive;
-pub mod artifacts;
+pub mod archive;
+pub(crate) mod artifacts;
 mod parallel_gzip;
-pub mod patch;
+pub(crate) mod patch;
 
 use crate::api::ApiError;
 

@@ -4,12 +4,14 @@
 //! in workerd without wrangler's proxy, which alone would be the slowest part; writers and watchers are this process,
 //! so that one clock times both ends; where the sandbox matters, the real container agent runs.
 
+mod container_agent;
 mod engine;
 mod fan_out;
 mod histogram;
 mod import;
 mod late_join;
 mod load;
+mod measured;
 mod output_line;
 mod patches;
 mod redaction;
@@ -42,9 +44,9 @@ const WASM_GZIP_KB_MAX: f64 = 700.0;
 /// Of this workspace's `Cargo.toml`.
 const PROFILE: &str = "bench-client";
 const LOG_LINES_SHOWN: usize = 20;
-const ROWS: std::ops::RangeInclusive<u32> = 1..=16;
+const ROWS: std::ops::RangeInclusive<u32> = 1..=20;
 /// Of one crate alone: neither the Worker nor workerd is needed.
-const WITHOUT_PLANE: [u32; 6] = [9, 10, 11, 14, 15, 16];
+const WITHOUT_PLANE: [u32; 10] = [9, 10, 11, 14, 15, 16, 17, 18, 19, 20];
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -122,7 +124,11 @@ async fn measure(options: &Options) -> Result<()> {
             5 => counted(&worker).await,
             6 => size(&worker).map(|row| vec![row]),
             15 => redaction::rows(row),
-            16 => sandbox::rows(),
+            16 => sandbox::start_to_exit(options.quick),
+            17 => sandbox::workspace(options.quick),
+            18 => sandbox::at_once(options.quick),
+            19 => container_agent::archive(options.quick),
+            20 => container_agent::idle(),
             row if WITHOUT_PLANE.contains(&row) => patches::rows(row),
             // One run measures both.
             12 | 13 if std::mem::replace(&mut is_engine_measured, true) => continue,

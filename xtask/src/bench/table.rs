@@ -69,9 +69,13 @@ impl Row {
     }
 }
 
-/// `0.6×`, `12×`, `1,900×`
+/// `0.08×`, `1.02×`, `5.0×`, `12×`, `1,900×`
 fn times(ratio: f64) -> String {
-    if ratio.is_finite() && ratio < 10.0 { format!("{ratio:.1}×") } else { format!("{}×", grouped(ratio)) }
+    match ratio {
+        ..2.0 => format!("{ratio:.2}×"),
+        ..10.0 => format!("{ratio:.1}×"),
+        _ => format!("{}×", grouped(ratio)),
+    }
 }
 
 /// `12,345`
@@ -164,7 +168,7 @@ mod tests {
         assert_eq!(grouped(450.4), "450");
         assert_eq!(ms(Duration::from_micros(953)), "0.95 ms");
         assert_eq!(ms(Duration::from_millis(512)), "512 ms");
-        assert_eq!(times(1.0), "1.0×");
+        assert_eq!([0.084, 1.02, 5.0, 1_900.0].map(times), ["0.08×", "1.02×", "5.0×", "1,900×"]);
     }
 
     #[test]
