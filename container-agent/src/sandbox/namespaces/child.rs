@@ -8,7 +8,7 @@ use std::path::Path;
 use super::helper::first;
 use super::message::{self, Order, Report};
 use super::payload::{Waiting, await_order};
-use super::root::step;
+use super::root::{self, step};
 use super::walls::{self, Seccomp};
 use super::{devices, init, sys};
 use crate::sandbox::{INNER_ID, PROXY};
@@ -19,8 +19,9 @@ pub fn run(seccomp: &Seccomp, helper: OwnedFd, tasks: &[OwnedFd]) -> ! {
     let entered = tasks.iter().try_for_each(|file| rustix::io::write(file, b"0").map(drop));
     let Ok(helper) = init::keep_only(helper) else { sys::exit_now(1) };
     let ready = step("enter a control group", entered.map_err(io::Error::from))
-        .and_then(|()| set_up(&helper))
-        .and_then(|()| await_work(&helper, seccomp));
+        .and_then(|()| become_first(&helper))
+        .and_then(|()| build_root(&helper, seccomp))
+        .and_then(|payload| await_work(&helper, payload));
     match ready {
         Ok(payload) => init::run(payload, &helper),
         Err(error) => {
@@ -30,8 +31,13 @@ pub fn run(seccomp: &Seccomp, helper: OwnedFd, tasks: &[OwnedFd]) -> ! {
     }
 }
 
-fn set_up(helper: &OwnedFd) -> io::Result<()> {
-    // 1. Its own user. The capabilities over the new namespaces stay for the steps below.
+/// The sandbox's user, in namespaces that do not need the disk. The capabilities over them stay for what comes next.
+fn become_first(helper: &OwnedFd) -> io::Result<()> {
+    const NAMESPACES: libc::c_int =
+        libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    step("user namespaces", sys::unshare(NAMESPACES))?;
+    step("host name", rustix::system::sethostname(b"sandbox").map_err(io::Error::from))?;
+    step("loopback", raise_loopback())?;
     await_order(helper, Order::Mapped)?;
     step("become the sandbox's user", sys::become_user(INNER_ID))?;
     // setresuid clears this, so it comes after; whether the helper died in between shows on the socket.
@@ -42,24 +48,30 @@ fn set_up(helper: &OwnedFd) -> io::Result<()> {
     // Not readable through /proc for the payload, which has the same uid.
     step("hide from the payload", sys::prctl(libc::PR_SET_DUMPABLE, 0))?;
     step("signals", init::block_signals())?;
-    // 2. What the namespaces hold.
     step("session", rustix::process::setsid().map_err(io::Error::from))?;
-    step("cgroup namespace", sys::unshare(libc::CLONE_NEWCGROUP))?;
-    step("host name", rustix::system::sethostname(b"sandbox").map_err(io::Error::from))?;
-    step("loopback", raise_loopback())?;
+    step("bar capabilities", walls::bar_capabilities())
+}
+
+/// The payload's process comes first: it puts up its walls meanwhile, and the root changes for both.
+fn build_root(helper: &OwnedFd, seccomp: &Seccomp) -> io::Result<Waiting> {
+    await_order(helper, Order::Build)?;
+    step("mount namespace", sys::unshare(libc::CLONE_NEWNS))?;
+    let payload = step("fork the payload", Waiting::fork(seccomp, walls::drop_capabilities))?;
+    step("enter the root", std::env::set_current_dir(root::ROOT))?;
     step("/proc and /dev/pts", devices::mount_in_child())?;
-    // 3. The new root, which is the working directory: its path may lead through directories that are closed to this
-    // user. Bound onto itself first: a mount that came with the namespace is locked.
+    // The new root is the working directory: its path may lead through directories that are closed to this user. Bound
+    // onto itself first: a mount that came with the namespace is locked.
     let root = step("copy the root", sys::open_tree(Path::new("."), true))?;
     step("bind the root", sys::move_mount(root.as_fd(), Path::new(".")))?;
     step("enter the root", rustix::process::fchdir(&root).map_err(io::Error::from))?;
     step("pivot to the root", sys::pivot_to_working_directory())?;
-    step("bar capabilities", walls::bar_capabilities())
+    payload.tell(Order::Build, &[])?;
+    step("detach the old root", sys::detach_old_root())?;
+    Ok(payload)
 }
 
 /// Waits for the work, puts the workspace into its place, and gives up what privilege is left.
-fn await_work(helper: &OwnedFd, seccomp: &Seccomp) -> io::Result<Waiting> {
-    let payload = step("fork the payload", Waiting::fork(seccomp, walls::drop_capabilities))?;
+fn await_work(helper: &OwnedFd, payload: Waiting) -> io::Result<Waiting> {
     let listener = step("listen for the way out", TcpListener::bind(PROXY))?;
     message::send(helper.as_fd(), &Report::Built, &[listener.as_fd()])?;
     drop(listener);

@@ -16,13 +16,6 @@ use super::workspace::{self, IdMap, Workspace};
 use super::{child, sys};
 use crate::sandbox::Egress;
 
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
-
 /// How PID 1 comes into its control groups. Opened by the agent: what the child writes into them counts as the agent's.
 struct Groups {
     born_in: Option<OwnedFd>,
@@ -58,9 +51,8 @@ fn live(
     for (fd, number) in output.into_iter().zip(1..) {
         sys::duplicate_to(fd.as_fd(), number)?;
     }
-    // 2. What is its own, then its first process, which builds the rest in namespaces of its own.
+    // 2. Its first process, which makes namespaces of its own; what it may write meanwhile.
     step("own mount namespace", sys::unshare(libc::CLONE_NEWNS))?;
-    step("writable disk", build_disk(blueprint))?;
     if !blueprint.privileged {
         // The kernel would not let a user map the ids of a process that hides.
         sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
@@ -69,6 +61,8 @@ fn live(
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     // The payload's pipes must end with the payload.
     sys::silence(null.as_fd())?;
+    step("writable disk", build_disk(blueprint))?;
+    message::send(inside.socket.as_fd(), &Order::Build, &[])?;
     // 3. Both sockets, until the end.
     Helper { agent, blueprint, id_map, inside, listener: None, workspace: None }.serve()
 }
@@ -84,15 +78,14 @@ fn build_disk(blueprint: &Blueprint) -> io::Result<()> {
 
 fn give_birth(blueprint: &Blueprint, groups: Groups, seccomp: &Seccomp) -> io::Result<Inside> {
     let (ours, theirs) = message::socket_pair()?;
-    std::env::set_current_dir(root::ROOT)?;
-    let pid = sys::fork_into(NAMESPACES, groups.born_in.as_ref().map(AsFd::as_fd))
-        .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
+    let pid =
+        sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWPID, groups.born_in.as_ref().map(AsFd::as_fd))
+            .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
     if pid == 0 {
         child::run(seccomp, theirs, &groups.tasks);
     }
     drop(theirs);
     let inside = Inside { pid: Pid::from_raw(pid), socket: ours };
-    std::env::set_current_dir("..")?;
     root::map_payload(blueprint, pid)?;
     message::send(inside.socket.as_fd(), &Order::Mapped, &[])?;
     Ok(inside)
@@ -177,7 +170,7 @@ impl Helper<'_> {
         let workspace = workspace::attach(self.blueprint, &work, self.id_map.as_ref())?;
         message::send(self.inside.socket.as_fd(), &Order::Attach, &[workspace.mount.as_fd()])?;
         workspace::fill_disk(self.blueprint, &work)?;
-        step("set the limits", work.settings.iter().try_for_each(Setting::apply))?;
+        step("set the limits", Setting::apply_all(&work.settings))?;
         self.workspace = Some((workspace, work.egress));
         Ok(())
     }

@@ -102,7 +102,7 @@ impl Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Comes with the memory file that holds the [`Base`].
+    /// To the template with the memory file that holds the [`Base`]. To PID 1: its disk is there; from PID 1: its root is.
     Build,
     /// Comes with the memory file that holds the [`Work`]. To PID 1 and the payload's process only that the workspace is there,
     /// to the former with its mount.

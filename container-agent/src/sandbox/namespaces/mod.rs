@@ -30,8 +30,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use shared_contracts::executions::Limits;
 
-use self::cgroup::Hierarchies;
+use self::cgroup::{Hierarchies, Setting};
 use self::message::{Birth, Blueprint, Order, Report, Work};
 use self::running::{Line, Running};
 use self::templates::Templates;
@@ -115,6 +116,9 @@ impl Namespaces {
             }
         };
         running.attach(&spec)?;
+        if let Some(warm) = &self.warm {
+            warm.refill();
+        }
         Ok(Box::new(running))
     }
 
@@ -149,6 +153,7 @@ impl Namespaces {
             output: Some(output),
             cgroup: cgroup.map(Arc::new),
             collected: None,
+            limited: Vec::new(),
             outer_id,
             directory: place.directory.clone(),
             owns_directory: place.owns_directory,
@@ -167,9 +172,13 @@ impl Namespaces {
         Ok(running)
     }
 
-    /// The same, until it waits for its work.
+    /// The same, until it waits for its work, within the limits of most.
     async fn build_whole(&self, place: &Place) -> Result<Running, SandboxError> {
-        let running = self.build(place).await?;
+        let mut running = self.build(place).await?;
+        if let Some(cgroup) = &running.cgroup {
+            running.limited = cgroup.settings(&Limits::default());
+            Setting::apply_all(&running.limited).map_err(SandboxError::io("set the limits"))?;
+        }
         running.line.expect(Report::Built).await?;
         Ok(running)
     }
@@ -194,8 +203,9 @@ impl Running {
     /// What will run, and over what. It becomes ready by the time it is started.
     fn attach(&mut self, spec: &SandboxSpec) -> Result<(), SandboxError> {
         self.has_egress = spec.egress == Egress::Proxy;
-        let settings = self.cgroup.as_ref().map(|cgroup| cgroup.settings(&spec.limits));
-        let file = message::memory_file(&Work::of(spec, settings.unwrap_or_default()));
+        let settings = self.cgroup.as_ref().map(|cgroup| cgroup.settings(&spec.limits)).unwrap_or_default();
+        let settings = settings.into_iter().filter(|setting| !self.limited.contains(setting)).collect();
+        let file = message::memory_file(&Work::of(spec, settings));
         let file = file.map_err(SandboxError::io("write the helper's orders"))?;
         self.line.say(Order::Attach, &[file.as_fd()])
     }

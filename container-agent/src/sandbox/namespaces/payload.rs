@@ -92,6 +92,7 @@ fn prepare(
     step("session", rustix::process::setsid().map_err(io::Error::from))?;
     step("drop capabilities", give_up())?;
     step("seccomp", seccomp.apply().map_err(io::Error::other))?;
+    await_order(socket, Order::Build)?;
     let landlock = step("Landlock", Landlock::prepare().map_err(io::Error::other))?;
     let work: Work = message::read_memory_file(first(await_order(socket, Order::Work)?)?)?;
     step("resource limits", walls::resource_limits(&work.limits))?;

@@ -11,7 +11,7 @@ use rustix::event::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::cgroup::Cgroup;
+use super::cgroup::{Cgroup, Setting};
 use super::message::{self, Order, Report};
 use super::remove_disk;
 use super::templates::has_something;
@@ -86,6 +86,8 @@ pub struct Running {
     pub line: Line,
     pub output: Option<Output>,
     pub cgroup: Option<Arc<Cgroup>>,
+    /// What its control groups hold already.
+    pub limited: Vec<Setting>,
     /// The upper and the merged directory, once it runs.
     pub collected: Option<(OwnedFd, OwnedFd)>,
     pub outer_id: u32,

@@ -164,13 +164,17 @@ pub fn prctl(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
     check(unsafe { libc::prctl(option, value, 0, 0, 0) }.into()).map(drop)
 }
 
-/// `pivot_root(".", ".")`, then lets go of the old root: the working directory becomes `/`.
+/// `pivot_root(".", ".")`: the working directory becomes `/` for every process of this mount namespace, with the old root
+/// on top of it.
 pub fn pivot_to_working_directory() -> io::Result<()> {
     // SAFETY: NUL-terminated strings.
-    unsafe {
-        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
-        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
-    }
+    check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }).map(drop)
+}
+
+/// Lets go of the old root. Nothing may change the working directory in between.
+pub fn detach_old_root() -> io::Result<()> {
+    // SAFETY: a NUL-terminated string.
+    check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into())?;
     std::env::set_current_dir("/")
 }
 

@@ -17,6 +17,7 @@ use super::running::Line;
 use super::{root, template};
 use crate::sandbox::{SandboxError, Toolchain};
 
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// Images in use at one time are few; one more than this ends the template that was not used for longest.
 const HELD_MAX: usize = 8;
 
@@ -35,7 +36,9 @@ pub struct Templates {
 pub struct Template {
     base: Base,
     made_of: Vec<Option<Facts>>,
-    /// This agent's mount table. The kernel tells when it changes.
+    /// What was mounted there, as lines of the mount table.
+    mounted: Vec<String>,
+    /// The mount table. The kernel tells when anything in it changes.
     mounts: File,
     line: Line,
     process: Mutex<tokio::process::Child>,
@@ -50,6 +53,16 @@ fn facts(base: &Base) -> Vec<Option<Facts>> {
         Some((metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
     };
     root::made_of(base).into_iter().map(facts).collect()
+}
+
+/// The mounts at and below what it is made of. Those that come later it does not see.
+fn mounted(base: &Base) -> std::io::Result<Vec<String>> {
+    let made_of = root::made_of(base);
+    let table = fs::read_to_string(MOUNTS)?;
+    let point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
+    let is_seen =
+        |line: &&str| point(line).is_some_and(|point| made_of.iter().any(|path| point.starts_with(path)));
+    Ok(table.lines().filter(is_seen).map(str::to_owned).collect())
 }
 
 impl Templates {
@@ -84,7 +97,7 @@ impl Templates {
         let made_of = facts(&base);
         let spawn = || -> std::io::Result<_> {
             fs::create_dir_all(&base.directory)?;
-            let mounts = File::open("/proc/self/mountinfo")?;
+            let mounts = (File::open(MOUNTS)?, mounted(&base)?);
             let (ours, theirs) = message::socket_pair()?;
             let mut command = Command::new("/proc/self/exe");
             command.arg(template::ARGUMENT).env_clear();
@@ -92,11 +105,11 @@ impl Templates {
             let process = tokio::process::Command::from(command).spawn()?;
             Ok((mounts, Line::new(ours)?, process, message::memory_file(&base)?))
         };
-        let (mounts, line, process, file) =
+        let ((mounts, mounted), line, process, file) =
             spawn().map_err(SandboxError::io("start the sandboxes' template"))?;
         line.say(Order::Build, &[file.as_fd()])?;
         line.expect(Report::Built).await?;
-        Ok(Template { base, made_of, mounts, line, process: Mutex::new(process) })
+        Ok(Template { base, made_of, mounted, mounts, line, process: Mutex::new(process) })
     }
 
     /// They go, and with them what was forked from them.
@@ -110,9 +123,13 @@ impl Templates {
 
 impl Template {
     fn is_as_it_was_made(&self) -> bool {
+        !self.line.is_over() && facts(&self.base) == self.made_of && self.mounts_are_the_same()
+    }
+
+    /// Engines mount for every container, elsewhere.
+    fn mounts_are_the_same(&self) -> bool {
         !has_something(self.mounts.as_fd(), PollFlags::PRI)
-            && !self.line.is_over()
-            && facts(&self.base) == self.made_of
+            || mounted(&self.base).is_ok_and(|mounted| mounted == self.mounted)
     }
 
     /// Forks a helper, which hears its first orders from its own socket.

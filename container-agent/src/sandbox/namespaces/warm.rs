@@ -49,10 +49,12 @@ impl Warm {
     pub(super) fn take(&self) -> Option<Running> {
         let mut ready = self.ready();
         ready.retain(|running| !running.line.is_over());
-        let taken = (!ready.is_empty()).then(|| ready.remove(0));
-        drop(ready);
+        (!ready.is_empty()).then(|| ready.remove(0))
+    }
+
+    /// Call it when what was taken is on its way.
+    pub(super) fn refill(&self) {
         self.taken.notify_one();
-        taken
     }
 
     /// Keeps as many waiting as there should be, until it is dropped with its runtime.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use shared_contracts::executions::Limits;
 
 use super::message::{Blueprint, Work};
 use super::root::step;
@@ -26,11 +27,13 @@ pub struct Workspace {
     pub merged: OwnedFd,
 }
 
-/// Everything writable, below `disk` and `secrets` in the working directory. Its size comes with the work.
+/// Everything writable, below `disk` and `secrets` in the working directory. Its size is what most have, until the work says
+/// another.
 pub fn build_disk(blueprint: &Blueprint) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     if blueprint.disk_in_memory {
-        sys::mount("patchbay", Path::new("disk"), "tmpfs", flags, "mode=0700")?;
+        let options = format!("mode=0700,{}", disk_size(&Limits::default()));
+        sys::mount("patchbay", Path::new("disk"), "tmpfs", flags, &options)?;
     }
     for (name, mode) in [("upper", 0o755), ("work", 0o700), ("tmp", 0o1777), ("home", 0o700), ("shm", 0o1777)]
     {
@@ -41,6 +44,12 @@ pub fn build_disk(blueprint: &Blueprint) -> io::Result<()> {
     sys::mount("patchbay", Path::new("secrets"), "tmpfs", flags | libc::MS_NOEXEC, SECRETS_OPTIONS)
 }
 
+/// As an option of tmpfs.
+fn disk_size(limits: &Limits) -> String {
+    let size_mb = u64::from(limits.disk_mb);
+    format!("size={size_mb}m,nr_inodes={}", (size_mb * INODES_PER_MB).max(INODES_MIN))
+}
+
 fn own(path: &Path, id: u32, mode: u32) -> io::Result<()> {
     chown(path, Some(id), Some(id))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
@@ -48,12 +57,10 @@ fn own(path: &Path, id: u32, mode: u32) -> io::Result<()> {
 
 /// Sizes the disk and puts the files there.
 pub fn fill_disk(blueprint: &Blueprint, work: &Work) -> io::Result<()> {
-    if blueprint.disk_in_memory {
-        let size_mb = u64::from(work.limits.disk_mb);
-        let inodes = (size_mb * INODES_PER_MB).max(INODES_MIN);
+    if blueprint.disk_in_memory && work.limits.disk_mb != Limits::default().disk_mb {
         let flags = libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV;
-        let options = format!("size={size_mb}m,nr_inodes={inodes}");
-        step("size the disk", sys::mount("none", Path::new("disk"), "", flags, &options))?;
+        let size = disk_size(&work.limits);
+        step("size the disk", sys::mount("none", Path::new("disk"), "", flags, &size))?;
     }
     for file in &work.files {
         step(file.path.display(), place(file, blueprint.outer_id))?;

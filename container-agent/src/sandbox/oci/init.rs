@@ -85,6 +85,7 @@ fn set_up(agent: &OwnedFd) -> io::Result<Waiting> {
     step("signals", init::block_signals())?;
     let seccomp = Seccomp::compile().map_err(io::Error::other)?;
     let payload = step("fork the payload", Waiting::fork(&seccomp, || Ok(())))?;
+    payload.tell(Order::Build, &[])?;
     payload.tell(Order::Work, &[file.as_fd()])?;
     payload.tell(Order::Attach, &[])?;
     // 5. Its way out.

@@ -33,7 +33,7 @@ pub struct Entry {
 }
 
 /// A file that holds a limit, and what it is to hold.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     file: PathBuf,
     value: String,
@@ -42,8 +42,13 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Once: lowering limits that hold already needs another order.
-    pub fn apply(&self) -> std::io::Result<()> {
+    /// Some twice: v1's two memory limits hold each other, and which must go first depends on what held before.
+    pub fn apply_all(settings: &[Self]) -> std::io::Result<()> {
+        let failed: Vec<_> = settings.iter().filter(|setting| setting.apply().is_err()).collect();
+        failed.into_iter().try_for_each(Self::apply)
+    }
+
+    fn apply(&self) -> std::io::Result<()> {
         if self.optional && !self.file.exists() {
             return Ok(());
         }
