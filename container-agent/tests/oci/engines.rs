@@ -5,12 +5,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bollard::query_parameters::{CreateImageOptions, ListContainersOptions, RemoveContainerOptions};
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{
+    CreateImageOptions, EventsOptions, ListContainersOptions, RemoveContainerOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker, body_full};
 use container_agent::sandbox::oci::{EngineSetting, Oci, Settings};
 use futures_util::TryStreamExt;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::image;
@@ -143,6 +147,55 @@ impl Engine {
         }
     }
 
+    /// Those with this label.
+    pub async fn containers(&self, label: &str) -> Vec<ContainerSummary> {
+        let filters = [("label".to_owned(), vec![label.to_owned()])].into();
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        self.client().await.list_containers(Some(options)).await.unwrap()
+    }
+
+    /// The container that was made for this instance, gone or not, as the engine noted it.
+    pub async fn made_for(&self, instance: &str) -> Option<String> {
+        if self.kind == Kind::Podman {
+            // Asked for the past, its API answers with nothing.
+            let log = self.directory.path().join("tmp/events/events.log");
+            let events = fs::read_to_string(log).unwrap_or_default();
+            let mut events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let made = |event: &Value| {
+                event["Status"] == "create" && event["Attributes"]["patchbay.instance"] == instance
+            };
+            return events.find(made).and_then(|event| event["ID"].as_str().map(str::to_owned));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let filters = [("event", "create".to_owned()), ("label", format!("patchbay.instance={instance}"))];
+        let options = EventsOptions {
+            since: Some("0".into()),
+            until: Some(format!("{}.{:09}", now.as_secs(), now.subsec_nanos())),
+            filters: Some(filters.map(|(name, value)| (name.to_owned(), vec![value])).into()),
+        };
+        let events: Vec<_> = self.client().await.events(Some(options)).try_collect().await.unwrap();
+        events.into_iter().find_map(|event| event.actor?.id)
+    }
+
+    /// What on this machine may have a container's id in its name.
+    pub async fn names(&self) -> Vec<String> {
+        let parents = [group_of(self.directory.path()), PODMANS_GROUP.to_owned()];
+        let groups = parents.iter().flat_map(|parent| groups_named(parent)).flat_map(fs::read_dir);
+        let groups = groups.flat_map(|entries| entries.flatten().map(|entry| entry.path()));
+        let mut names: Vec<_> = groups.map(|path| format!("control group {}", path.display())).collect();
+        names.extend(command_lines().map(|line| format!("process {line}")));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        names.extend(mounts.lines().map(|line| format!("mount {line}")));
+        let containers = self.containers("patchbay.instance").await;
+        names.extend(containers.into_iter().filter_map(|found| found.id).map(|id| format!("container {id}")));
+        names
+    }
+
+    /// Of `patchbay-agent try`, for a sandbox of this engine's.
+    pub fn options(&self) -> [&str; 6] {
+        ["--sandbox", "oci", "--engine", self.socket.to_str().unwrap(), "--image", IMAGE]
+    }
+
     pub fn settings(&self, instance: &str) -> Settings {
         Settings {
             engine: EngineSetting::Socket(self.socket.clone()),
@@ -167,8 +220,8 @@ impl Drop for Engine {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.process.wait();
         // Podman tidies up after a container in a process of its own, which would write into what is removed here.
-        let deadline = Instant::now() + START;
-        while named_in_a_process(self.directory.path()) && Instant::now() < deadline {
+        let (directory, deadline) = (self.directory.path().to_str().unwrap(), Instant::now() + START);
+        while command_lines().any(|line| line.contains(directory)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         unmount_below(self.directory.path());
@@ -187,13 +240,13 @@ impl Drop for Engine {
     }
 }
 
-fn named_in_a_process(directory: &Path) -> bool {
-    let directory = directory.to_str().unwrap();
+/// Of every process but this one.
+fn command_lines() -> impl Iterator<Item = String> {
     let own = std::process::id().to_string();
-    fs::read_dir("/proc").unwrap().flatten().filter(|entry| entry.file_name() != own.as_str()).any(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(directory)
-    })
+    let others =
+        fs::read_dir("/proc").unwrap().flatten().filter(move |entry| entry.file_name() != own.as_str());
+    let lines = others.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
 }
 
 /// Engines leave their folders bound to themselves.

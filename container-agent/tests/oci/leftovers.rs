@@ -16,8 +16,12 @@ use crate::world::World;
 
 fn attempt(engine: &Engine, scratch: &Path, options: &[&str], script: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_patchbay-agent"));
-    command.args(["try", "--sandbox", "oci", "--engine", engine.socket.to_str().unwrap(), "--image", IMAGE]);
-    command.args(options).args(["--", "sh", "-c", script]).env("TMPDIR", scratch);
+    command
+        .arg("try")
+        .args(engine.options())
+        .args(options)
+        .args(["--", "sh", "-c", script])
+        .env("TMPDIR", scratch);
     command
 }
 

@@ -50,6 +50,7 @@ pub async fn each_limit_holds_and_is_named(engine: &Engine) {
     };
     let (ran, ()) = tokio::join!(finish(sandbox.as_mut()), kill);
     assert_eq!(ran.exit, Exit::Signal(9));
+    assert!((50_000..500_000).contains(&ran.usage.cpu_us), "{:?}", ran.usage);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     sandbox.remove().await;
     world.assert_clean(engine).await;

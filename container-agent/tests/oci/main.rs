@@ -6,7 +6,9 @@
     clippy::indexing_slicing,
     reason = "what is not there is a failed test"
 )]
+#![allow(clippy::expect_used, reason = "what is not there is a failed test")]
 
+mod bombs;
 mod control;
 mod egress;
 mod ends;
@@ -15,8 +17,18 @@ mod image;
 mod leftovers;
 mod limits;
 mod offered;
+mod probes;
 mod walls;
 mod world;
+
+#[path = "../bomb_site/mod.rs"]
+mod bomb_site;
+#[path = "../probe_program/mod.rs"]
+mod probe_program;
+#[path = "../remains/mod.rs"]
+mod remains;
+#[path = "../stand/mod.rs"]
+mod stand;
 
 use engines::{Engine, Kind};
 
@@ -58,6 +70,8 @@ on_both![
     walls::the_machine_and_the_agent_are_out_of_reach,
     walls::the_socket_takes_one_connection_and_is_gone,
     walls::secrets_and_files_are_placed_for_the_payload_alone,
+    probes::no_probe_works,
+    bombs::every_bomb_is_contained_and_its_neighbour_unharmed,
     egress::what_is_listed_is_reached_through_the_proxy_alone,
     leftovers::changes_are_collected_as_the_payload_left_them,
     leftovers::a_killed_agent_takes_its_container_along,

@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::ListContainersOptions;
 use container_agent::sandbox::oci::Oci;
 use container_agent::sandbox::{Egress, Exit, Mounts, Provider, Sandbox, SandboxError, SandboxSpec, Usage};
 use shared_contracts::executions::Limits;
@@ -81,10 +80,7 @@ impl World {
 
     /// Names of this instance's containers.
     pub async fn containers(&self, engine: &Engine) -> Vec<String> {
-        let label = format!("patchbay.instance={}", self.instance);
-        let filters = [("label".to_owned(), vec![label])].into();
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let found = engine.client().await.list_containers(Some(options)).await.unwrap();
+        let found = engine.containers(&format!("patchbay.instance={}", self.instance)).await;
         found.into_iter().filter_map(|container| container.names?.into_iter().next()).collect()
     }
 

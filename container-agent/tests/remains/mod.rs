@@ -1,6 +1,6 @@
-//! What a run of the agent may leave on the machine: processes, control groups, mounts, loop devices, directories.
+//! What a run of the agent may leave on the machine besides processes: control groups, mounts, loop devices, directories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,11 @@ use shared_contracts::hash::Sha256;
 /// A directory for the runs of one test, and every run that was seen in it.
 pub struct Ground {
     directory: tempfile::TempDir,
-    /// As the agent names its control groups.
     instances: BTreeSet<String>,
 }
 
 impl Ground {
-    /// Orphans of this process's children become its own, so that none is missed.
     pub fn new() -> Self {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let directory = tempfile::Builder::new().prefix("patchbay-remains-").tempdir().unwrap();
         Self { directory, instances: BTreeSet::new() }
     }
@@ -40,12 +37,12 @@ impl Ground {
         }
     }
 
-    /// How many runs were seen.
-    pub fn seen(&self) -> usize {
-        self.instances.len()
+    /// Every run that was seen, as the agent names its control groups and containers.
+    pub fn seen(&self) -> &BTreeSet<String> {
+        &self.instances
     }
 
-    pub fn control_groups(&self) -> Vec<PathBuf> {
+    fn control_groups(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let hierarchies = table.lines().filter(|line| line.contains(" - cgroup"));
         let points = hierarchies
@@ -57,13 +54,9 @@ impl Ground {
             .collect()
     }
 
-    /// Everything, but for what belongs to these: processes of this test, and a number of runs that go on.
-    pub fn remains(&self, spared: &[u32]) -> Vec<String> {
-        // What is dead waits for this process, which its orphans came to.
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
-        let mut remains: Vec<_> =
-            descendants(spared).into_iter().map(|process| format!("process {process}")).collect();
-        let runs = spared.len();
+    /// Everything, but for what belongs to as many runs that go on.
+    pub fn remains(&self, runs: usize) -> Vec<String> {
+        let mut remains = Vec::new();
         let groups = self.control_groups();
         let hierarchies = groups.iter().filter_map(|group| group.parent()).collect::<BTreeSet<_>>().len();
         if groups.len() > runs * hierarchies {
@@ -86,39 +79,4 @@ impl Ground {
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// A process and its parent, from `/proc`.
-pub fn parents() -> BTreeMap<u32, u32> {
-    let pids =
-        entries(Path::new("/proc")).into_iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok());
-    pids.filter_map(|pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before may hold anything; what is dead and only waits to be reaped is no process any more.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let state = fields.next()?;
-        (state != "Z" && state != "X").then(|| Some((pid, fields.next()?.parse().ok()?)))?
-    })
-    .collect()
-}
-
-/// Everything below `ancestor`, nearest first.
-pub fn below(ancestor: u32, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
-    let mut found = vec![ancestor];
-    let mut at = 0;
-    while let Some(parent) = found.get(at).copied() {
-        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    found.remove(0);
-    found
-}
-
-/// Processes that this test started, or that theirs left behind, without those of `spared`.
-pub fn descendants(spared: &[u32]) -> Vec<u32> {
-    let parents = parents();
-    let own = std::process::id();
-    let mut kept: BTreeSet<u32> = spared.iter().copied().collect();
-    kept.extend(spared.iter().flat_map(|pid| below(*pid, &parents)));
-    below(own, &parents).into_iter().filter(|pid| !kept.contains(pid)).collect()
 }

@@ -21,7 +21,23 @@ pub const GENERATION: &str = "patchbay.generation";
 const PROJECT: &str = "patchbay.project";
 const TASK: &str = "patchbay.task";
 const MIB: i64 = 1024 * 1024;
-const SHARED_MEMORY_BYTES: i64 = 64 * MIB;
+/// What tells of the whole machine, or has been a way out of a container before: an empty file or directory stands in for
+/// each. Docker takes this list instead of its own, so what engines cover by themselves is in it; control groups are below
+/// `/sys`.
+pub const COVERED: [&str; 12] = [
+    "/sys",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/config.gz",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
 
 /// What besides the spec goes into one container.
 pub struct Parts<'a> {
@@ -50,10 +66,10 @@ pub fn body(spec: &SandboxSpec, parts: &Parts<'_>) -> ContainerCreateBody {
         nano_cpus: Some((spec.limits.cpu_cores * 1e9) as i64),
         pids_limit: Some(spec.limits.processes.into()),
         ulimits: Some(ulimits(spec)),
-        shm_size: Some(SHARED_MEMORY_BYTES),
         // 2. Walls.
         cap_drop: Some(vec!["ALL".into()]),
-        security_opt: Some(vec!["no-new-privileges".into(), format!("seccomp={}", parts.seccomp)]),
+        security_opt: Some(security(parts)),
+        masked_paths: (parts.kind == Kind::Docker).then(|| COVERED.map(str::to_owned).to_vec()),
         readonly_rootfs: Some(true),
         privileged: Some(false),
         network_mode: Some("none".into()),
@@ -81,6 +97,14 @@ pub fn body(spec: &SandboxSpec, parts: &Parts<'_>) -> ContainerCreateBody {
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+fn security(parts: &Parts<'_>) -> Vec<String> {
+    let mut options = vec!["no-new-privileges".into(), format!("seccomp={}", parts.seccomp)];
+    if parts.kind == Kind::Podman {
+        options.push(format!("mask={}", COVERED.join(":")));
+    }
+    options
 }
 
 /// An image's own would be run beside the payload, past our filters. Podman takes a "none" for one more to be timed.
@@ -243,7 +267,7 @@ mod tests {
         change(|host| host.cap_add = Some(vec!["SYS_ADMIN".into()]), "capabilities is 1");
         let mut made = as_asked(&asked);
         made.mounts.as_mut().unwrap().push(Default::default());
-        assert!(differences(&asked, &made).join("").contains("is 7 instead of 6"));
+        assert!(differences(&asked, &made).join("").contains("is 8 instead of 7"));
         made = as_asked(&asked);
         made.config.as_mut().unwrap().user = Some("root".into());
         assert!(differences(&asked, &made).join("").contains("the user is root"));

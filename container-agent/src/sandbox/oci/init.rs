@@ -12,7 +12,7 @@
 //! The socket ends with the agent, and with the socket everything in the container.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -22,6 +22,7 @@ use rustix::fs::StatVfsMountFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
+use super::asked;
 use crate::sandbox::namespaces::message::{self, Order, Report, Work};
 use crate::sandbox::namespaces::payload::{Waiting, await_order};
 use crate::sandbox::namespaces::root::step;
@@ -114,6 +115,8 @@ fn fallen_walls() -> io::Result<Vec<String>> {
     if !our_profile_stands() {
         fallen.push("our seccomp profile".into());
     }
+    fallen
+        .extend(asked::COVERED.iter().filter(|path| tells(path)).map(|path| format!("a cover over {path}")));
     if rustix::process::getuid().is_root() {
         fallen.push("a user that is not root".into());
     }
@@ -141,6 +144,14 @@ fn our_profile_stands() -> bool {
     const ASK: libc::c_ulong = 0xffff_ffff;
     // SAFETY: integers only; this value changes nothing.
     sys::check(unsafe { libc::personality(ASK) }.into()).is_err()
+}
+
+/// Whether anything is in it.
+fn tells(path: &str) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => fs::File::open(path).and_then(|mut file| file.read(&mut [0])).is_ok_and(|count| count > 0),
+    }
 }
 
 /// A network interface besides the loopback that anything could leave by.

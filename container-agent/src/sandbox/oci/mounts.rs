@@ -1,6 +1,6 @@
-//! What a container may write, as mounts: the workspace's overlay, `/tmp`, the home directory, secrets. They are made as
-//! the `namespaces` back end makes them, by the same code: the shared tree id-mapped to the execution's own user, and
-//! all that is written below one size limit.
+//! What a container may write, as mounts: the workspace's overlay, `/tmp`, the home directory, shared memory, secrets. They
+//! are made as the `namespaces` back end makes them, by the same code: the shared tree id-mapped to the execution's own
+//! user, and all that is written below one size limit.
 //!
 //! An engine takes paths, not descriptors. So each mount stands below the execution's directory, in the agent's own mount
 //! namespace, from just before the container is created until its first process says that it runs; from then on only
@@ -28,10 +28,12 @@ pub const INSIDE: &str = "inside";
 /// Mount points of the helper's own namespace.
 const WORKING: [&str; 3] = ["lower", "disk", "secrets"];
 /// What is handed over, where it stands in the container, whether it is read-only there.
-pub const MOUNTS: [(&str, &str, bool); 4] = [
+pub const MOUNTS: [(&str, &str, bool); 5] = [
     ("workspace", "/workspace", false),
     ("tmp", "/tmp", false),
     ("home", "/home/agent", false),
+    // An engine's own is outside the disk limit, and in memory as many files as anyone likes.
+    ("shm", "/dev/shm", false),
     ("secrets", crate::sandbox::SECRETS, true),
 ];
 const NOT_WRITABLE: u64 = root::READ_ONLY | sys::ATTR_NOEXEC;
@@ -59,12 +61,14 @@ impl Mounts {
         let mut fds = ask(program, blueprint, work).await?.into_iter();
         let mut next = || fds.next().ok_or_else(|| SandboxError::Setup("a mount did not come along".into()));
         let shown = Shown { directory: directory.clone() };
-        let mounts = Self { upper: next()?, merged: next()?, shown };
+        let upper = next()?;
         for target in targets() {
             sys::move_mount(next()?.as_fd(), &directory.join(target))
                 .map_err(SandboxError::io("show the workspace to the engine"))?;
         }
-        Ok(mounts)
+        let merged = workspace::open_directory(&directory.join(INSIDE).join("workspace"))
+            .map_err(SandboxError::io("keep the workspace"))?;
+        Ok(Self { upper, merged, shown })
     }
 }
 
@@ -161,8 +165,12 @@ fn build(agent: &OwnedFd) -> io::Result<()> {
         sys::mount_setattr(tree.as_fd(), false, attributes, None)?;
         Ok(tree)
     };
-    let (tmp, home) = (copy("disk/tmp", root::WRITABLE)?, copy("disk/home", root::WRITABLE)?);
+    let [tmp, home, shm] = [
+        copy("disk/tmp", root::WRITABLE)?,
+        copy("disk/home", root::WRITABLE)?,
+        copy("disk/shm", root::WRITABLE)?,
+    ];
     let secrets = copy("secrets", NOT_WRITABLE)?;
-    let fds = [&workspace.upper, &workspace.merged, &workspace.mount, &tmp, &home, &secrets];
+    let fds = [&workspace.upper, &workspace.mount, &tmp, &home, &shm, &secrets];
     message::send(agent.as_fd(), &Report::Attached, &fds.map(AsFd::as_fd))
 }

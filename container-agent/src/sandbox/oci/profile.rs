@@ -28,6 +28,9 @@ pub fn profile() -> Value {
     for request in walls::TERMINAL_REQUESTS {
         rules.push(rule(&["ioctl"], libc::EPERM, &[masked(1, u32::MAX.into(), request)]));
     }
+    // The agent's own sandbox locks this by its secure bits, which no engine sets.
+    let keep = compare(0, number(libc::PR_SET_KEEPCAPS), "SCMP_CMP_EQ");
+    rules.push(rule(&["prctl"], libc::EPERM, &[keep]));
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [architecture()], "syscalls": rules })
 }
 

@@ -181,9 +181,10 @@ struct Gauge {
 }
 
 impl Gauge {
+    /// The first one stays: a control group that is gone has used nothing.
     fn keep_last(&self) {
-        let usage = self.cgroup.usage();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(usage);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get_or_insert_with(|| self.cgroup.usage());
     }
 
     fn read(&self) -> Usage {
@@ -218,7 +219,11 @@ impl Steering {
     async fn signal_now(&self, signal: Signal) {
         let order = match signal {
             Signal::Terminate => Order::Terminate,
-            Signal::Kill => Order::Kill,
+            Signal::Kill => {
+                // The engine takes the control groups away before anybody hears of the end.
+                self.gauge.keep_last();
+                Order::Kill
+            }
         };
         // A container that is already gone needs no telling.
         let _ = message::send(self.socket.get_ref().as_fd(), &order, &[]);
