@@ -12,5 +12,6 @@ mod patches;
 mod queue;
 mod reconciler;
 mod remediation;
+mod sandbox;
 mod watchers;
 mod whole_path;
