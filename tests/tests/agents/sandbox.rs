@@ -23,8 +23,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use xtask::plane::AgentOptions;
 
-const TOKEN: &str = "tok_9f27c1e4b8d06a352";
 /// Of a length that base64 needs no padding for.
+const TOKEN: &str = "tok_9f27c1e4b8d06a352";
 const TOKEN_IN_BASE64: &str = "dG9rXzlmMjdjMWU0YjhkMDZhMzUy";
 const KEY: &str = "key-of-the-workshop-4711";
 
@@ -201,16 +201,11 @@ async fn an_image_secrets_and_listed_hosts_reach_the_payload_and_no_secret_comes
     assert!(ended.len() == 1 && ended[0].bytes_up > 0 && ended[0].bytes_down > 0, "{ended:?}");
 
     // What it made is delivered as it is, and where a secret stands in it is said.
-    let page = PageQuery::default();
-    let artifacts = tenant.client.list_artifacts(job.id, &page).await.unwrap().items;
+    let artifacts = tenant.client.list_artifacts(job.id, &PageQuery::default()).await.unwrap().items;
     let [report] = artifacts.as_slice() else { panic!("{artifacts:?}") };
     assert_eq!(tenant.client.download_artifact(report.id).await.unwrap(), b"the answer\n");
-    let found: Vec<_> = log
-        .0
-        .iter()
-        .filter(|event| matches!(event.body, EventBody::SecretFound { .. }))
-        .map(|event| &event.body)
-        .collect();
+    let bodies = log.0.iter().map(|event| &event.body);
+    let found: Vec<_> = bodies.filter(|body| matches!(body, EventBody::SecretFound { .. })).collect();
     let leaked = EventBody::SecretFound {
         name: "TOKEN".into(),
         place: SecretPlace::Patch,
@@ -252,13 +247,8 @@ async fn what_runs_is_listed_measured_frozen_started_again_and_stopped() {
     assert_eq!(busy.processes_limit, limits.processes);
 
     // Frozen it uses nothing; thawed it goes on.
-    let state = async |steered: &str| {
-        let facts = client.get_container(id).await.unwrap().facts;
-        assert_eq!(facts.id, id, "{steered}");
-        facts.state
-    };
     assert_eq!(client.freeze_container(id).await.unwrap().facts.state, ContainerState::Frozen);
-    assert_eq!(state("frozen").await, ContainerState::Frozen);
+    assert_eq!(client.get_container(id).await.unwrap().facts.state, ContainerState::Frozen);
     let (still, stiller) = (stats().await, stats().await);
     // A tick that was under way is still counted.
     assert!(stiller.cpu_ms - still.cpu_ms < 10, "{still:?} {stiller:?}");
