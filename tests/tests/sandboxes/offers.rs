@@ -8,7 +8,7 @@ use shared_contracts::executions::ExecutionState;
 use shared_contracts::problem::ProblemKind;
 use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
-use crate::{execute, machine, needing, offered, strong_machine};
+use crate::{execute, machine, needing, offered};
 
 const NAMESPACES: Option<SandboxProvider> = Some(SandboxProvider::Namespaces);
 const OCI: Option<SandboxProvider> = Some(SandboxProvider::Oci);
@@ -19,7 +19,10 @@ const DIGEST: &str =
 async fn work_goes_to_the_machine_that_has_its_sandbox() {
     let tenant = Tenant::new();
     let project = tenant.project().await.id;
-    let (mut strong, _) = strong_machine(&tenant).await;
+    // It has less room than the other: what both could take goes there.
+    let all_stands = offered(SandboxProvider::Namespaces, SandboxTier::Strong, "all stands", &["host"]);
+    let small = Hello { sandboxes: vec![all_stands], ..hello(&unique("small")) };
+    let (mut strong, _) = ScriptedAgent::connect_as(&tenant, small).await;
     let engine = offered(SandboxProvider::Oci, SandboxTier::Engine, "docker", &["debian:12", "*"]);
     let limited = offered(SandboxProvider::Namespaces, SandboxTier::Limited, "no cgroup", &["rust"]);
     let (mut other, _) = machine(&tenant, vec![limited, engine]).await;

@@ -107,15 +107,16 @@ async fn an_execution_asks_for_what_there_is() {
     client.set_secret(elsewhere, "ELSEWHERE", VALUE).await.unwrap();
     let mut both = wanting(&["TOKEN"]);
     both.environment.insert("TOKEN".into(), "x".into());
-    for (input, field) in [
-        (wanting(&["TOKEN", "MISSING"]), "secrets[1].name"),
-        (wanting(&["ELSEWHERE"]), "secrets[0].name"),
-        (wanting(&["TOKEN", "TOKEN"]), "secrets[1].name"),
-        (wanting(&["1A"]), "secrets[0].name"),
-        (both, "secrets[0].name"),
+    for (input, field, said) in [
+        (wanting(&["TOKEN", "MISSING"]), "secrets[1].name", "no secret `MISSING`"),
+        (wanting(&["ELSEWHERE"]), "secrets[0].name", "no secret `ELSEWHERE`"),
+        (wanting(&["TOKEN", "TOKEN"]), "secrets[1].name", "asked for twice"),
+        (wanting(&["1A"]), "secrets[0].name", "not a secret's name"),
+        (both, "secrets[0].name", "`environment` sets too"),
     ] {
         let problem = refused(execute(&tenant, project, &input).await, ProblemKind::Invalid);
-        assert_eq!(problem.faults[0].field, field, "{problem}");
+        let fault = &problem.faults[0];
+        assert!(fault.field == field && fault.message.contains(said), "{problem}");
     }
     for name in ["LARGE_1", "LARGE_2"] {
         client.set_secret(project, name, &"abcdefgh".repeat(SECRET_VALUE_BYTES_MAX / 8)).await.unwrap();
