@@ -70,14 +70,17 @@ pub async fn every_page<T: DeserializeOwned>(client: &Client, path: &str, limit:
     let (mut items, mut after) = (Vec::new(), None::<String>);
     loop {
         let mut query = vec![("limit", limit.to_string())];
-        query.extend(after.map(|after| ("after", after)));
+        query.extend(after.clone().map(|after| ("after", after)));
         let page: Page<T> =
             client.call(reqwest::Method::GET, path).query(&query).typed().await.expect("a page is given");
         assert!(page.items.len() <= limit, "{} items on a page of {limit}", page.items.len());
         assert!(page.next.is_none() || page.items.len() == limit, "a page before the last is full");
         items.extend(page.items);
         match page.next {
-            Some(next) => after = Some(next),
+            Some(next) => {
+                assert_ne!(after.as_ref(), Some(&next), "a page leads to itself");
+                after = Some(next);
+            }
             None => return items,
         }
     }

@@ -1,5 +1,5 @@
-//! With the real container agent against the built Worker: the main path, every way an execution ends, its limits,
-//! the queue, the watchers, and the two protocols that a container agent speaks.
+//! With the real container agent against the built Worker: the main path, every way an execution ends, its limits and
+//! its sandbox, the queue, the watchers, and the two protocols that a container agent speaks.
 #![cfg(test)]
 
 mod appending;
@@ -12,5 +12,6 @@ mod patches;
 mod queue;
 mod reconciler;
 mod remediation;
+mod sandbox;
 mod watchers;
 mod whole_path;

@@ -8,7 +8,7 @@ use shared_contracts::executions::ExecutionState;
 use shared_contracts::problem::ProblemKind;
 use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, SandboxTier, Verdict};
 
-use crate::{execute, machine, needing, offered, strong_machine};
+use crate::{execute, machine, needing, offered};
 
 const NAMESPACES: Option<SandboxProvider> = Some(SandboxProvider::Namespaces);
 const OCI: Option<SandboxProvider> = Some(SandboxProvider::Oci);
@@ -19,21 +19,27 @@ const DIGEST: &str =
 async fn work_goes_to_the_machine_that_has_its_sandbox() {
     let tenant = Tenant::new();
     let project = tenant.project().await.id;
-    let (mut strong, _) = strong_machine(&tenant).await;
-    let engine = offered(SandboxProvider::Oci, SandboxTier::Engine, "docker", &["debian:12", "*"]);
+    // The weaker, the roomier: where a need is forgotten on its way, the wrong one is offered it.
+    let connect = async |capacity, sandbox| {
+        let hello = Hello { capacity, sandboxes: vec![sandbox], ..hello(&unique("machine")) };
+        ScriptedAgent::connect_as(&tenant, hello).await.0
+    };
+    let strong = offered(SandboxProvider::Namespaces, SandboxTier::Strong, "all stands", &["host"]);
     let limited = offered(SandboxProvider::Namespaces, SandboxTier::Limited, "no cgroup", &["rust"]);
-    let (mut other, _) = machine(&tenant, vec![limited, engine]).await;
-    for (need, is_strong) in [
-        (needing(Some(SandboxTier::Strong), None, None), true),
-        (needing(Some(SandboxTier::Engine), OCI, None), false),
-        (needing(None, None, Some("host")), true),
-        (needing(None, NAMESPACES, Some("rust")), false),
-        (needing(Some(SandboxTier::Engine), None, Some("debian:12")), false),
-        (needing(Some(SandboxTier::None), OCI, Some(DIGEST)), false),
+    let engine = offered(SandboxProvider::Oci, SandboxTier::Engine, "docker", &["debian:12", "*"]);
+    let mut machines = [connect(1, strong).await, connect(4, limited).await, connect(9, engine).await];
+    for (need, wanted) in [
+        (needing(Some(SandboxTier::Strong), None, None), 0),
+        (needing(None, None, None), 1),
+        (needing(Some(SandboxTier::Engine), NAMESPACES, None), 1),
+        (needing(Some(SandboxTier::Engine), OCI, None), 2),
+        (needing(None, None, Some("host")), 0),
+        (needing(None, NAMESPACES, Some("rust")), 1),
+        (needing(Some(SandboxTier::Engine), None, Some("debian:12")), 2),
+        (needing(Some(SandboxTier::None), OCI, Some(DIGEST)), 2),
     ] {
         let execution = execute(&tenant, project, &need).await.unwrap();
-        let agent = if is_strong { &mut strong } else { &mut other };
-        assert_eq!(agent.is_offered().await, execution.id, "{need:?}");
+        assert_eq!(machines[wanted].is_offered().await, execution.id, "{need:?}");
         tenant.client.stop_execution(execution.id).await.unwrap();
     }
     let oci = needing(None, OCI, None);

@@ -1,6 +1,6 @@
 //! Secrets through the doors: set, listed, deleted, asked for, and never given back.
 
-use acceptance::agents::{SOON, Said, Tenant};
+use acceptance::agents::{SOON, Said, ScriptedAgent, Tenant, unique};
 use acceptance::{Answer, command, every_page, refused};
 use reqwest::Method;
 use serde_json::json;
@@ -107,15 +107,16 @@ async fn an_execution_asks_for_what_there_is() {
     client.set_secret(elsewhere, "ELSEWHERE", VALUE).await.unwrap();
     let mut both = wanting(&["TOKEN"]);
     both.environment.insert("TOKEN".into(), "x".into());
-    for (input, field) in [
-        (wanting(&["TOKEN", "MISSING"]), "secrets[1].name"),
-        (wanting(&["ELSEWHERE"]), "secrets[0].name"),
-        (wanting(&["TOKEN", "TOKEN"]), "secrets[1].name"),
-        (wanting(&["1A"]), "secrets[0].name"),
-        (both, "secrets[0].name"),
+    for (input, field, said) in [
+        (wanting(&["TOKEN", "MISSING"]), "secrets[1].name", "no secret `MISSING`"),
+        (wanting(&["ELSEWHERE"]), "secrets[0].name", "no secret `ELSEWHERE`"),
+        (wanting(&["TOKEN", "TOKEN"]), "secrets[1].name", "asked for twice"),
+        (wanting(&["1A"]), "secrets[0].name", "not a secret's name"),
+        (both, "secrets[0].name", "`environment` sets too"),
     ] {
         let problem = refused(execute(&tenant, project, &input).await, ProblemKind::Invalid);
-        assert_eq!(problem.faults[0].field, field, "{problem}");
+        let fault = &problem.faults[0];
+        assert!(fault.field == field && fault.message.contains(said), "{problem}");
     }
     for name in ["LARGE_1", "LARGE_2"] {
         client.set_secret(project, name, &"abcdefgh".repeat(SECRET_VALUE_BYTES_MAX / 8)).await.unwrap();
@@ -130,7 +131,9 @@ async fn an_execution_asks_for_what_there_is() {
 async fn the_values_go_to_the_lease_and_nowhere_else() {
     let tenant = Tenant::new();
     let (client, project) = (&tenant.client, tenant.project().await.id);
-    client.set_secret(project, "TOKEN", VALUE).await.unwrap();
+    for value in ["a value of before", VALUE] {
+        client.set_secret(project, "TOKEN", value).await.unwrap();
+    }
     client.set_secret(project, "CERT", "-----BEGIN\nhorse ü\n").await.unwrap();
     client.set_secret(project, "UNASKED", VALUE).await.unwrap();
     let (mut agent, _) = strong_machine(&tenant).await;
@@ -161,7 +164,8 @@ async fn a_secret_that_is_gone_ends_the_execution_rather_than_being_left_out() {
     let tenant = Tenant::new();
     let (client, project) = (&tenant.client, tenant.project().await.id);
     client.set_secret(project, "TOKEN", VALUE).await.unwrap();
-    let (mut agent, _) = strong_machine(&tenant).await;
+    // It has one place.
+    let mut agent = ScriptedAgent::connect(&tenant, &unique("machine"), 1).await;
     let execution = execute(&tenant, project, &wanting(&["TOKEN"])).await.unwrap();
     let execution_id = agent.is_offered().await;
     client.delete_secret(project, "TOKEN").await.unwrap();
@@ -177,7 +181,7 @@ async fn a_secret_that_is_gone_ends_the_execution_rather_than_being_left_out() {
         (None, Some(reason)),
         "and the task can be tried again"
     );
-    // The machine has its place back.
+    // The machine has its one place back.
     let next = execute(&tenant, project, &command(&["true"])).await.unwrap();
     assert_eq!(agent.is_offered().await, next.id);
 }

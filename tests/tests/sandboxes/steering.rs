@@ -9,6 +9,7 @@ use shared_contracts::containers::{
 };
 use shared_contracts::dispatch::FromContainerAgent;
 use shared_contracts::executions::Outcome;
+use shared_contracts::ids::{ProjectId, TaskId};
 use shared_contracts::limits::CLEANUPS_MAX;
 use shared_contracts::page::PageQuery;
 use shared_contracts::problem::{Problem, ProblemKind};
@@ -35,6 +36,7 @@ async fn every_command_is_passed_on_and_its_answer_back() {
     let (mut agent, machine) = strong_machine(&tenant).await;
     let running = leased(&tenant, project, &mut agent).await;
     let id: ContainerId = running.lease.into();
+    let claimed = (ProjectId::new(1, 1), TaskId::new(1, 1));
     for (name, command, status) in [
         ("restart", ContainerCommand::Restart { id }, 200),
         ("freeze", ContainerCommand::Freeze { id }, 200),
@@ -42,7 +44,9 @@ async fn every_command_is_passed_on_and_its_answer_back() {
         ("stop", ContainerCommand::Stop { id }, 202),
     ] {
         let after = ContainerFacts { state: ContainerState::Frozen, restarts: 3, ..facts(&running) };
-        let answer = ContainerAnswer::Container { container: after.clone() };
+        // Whose it is, D1 says.
+        let claimed = ContainerFacts { project_id: claimed.0, task_id: claimed.1, ..after.clone() };
+        let answer = ContainerAnswer::Container { container: claimed };
         let call = client.call(Method::POST, format!("/api/containers/{id}/{name}"));
         let (answer, ()) = tokio::join!(Answer::to(call), told(&mut agent, command, answer));
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
@@ -74,7 +78,11 @@ async fn a_machines_refusal_comes_in_its_words_and_as_our_problem() {
         (refusal(ProblemKind::NotFound, "gone"), ProblemKind::NotFound, "container"),
         (refusal(ProblemKind::Internal, "the disk is full"), ProblemKind::MachineFailed, "the disk is full"),
         (refusal(ProblemKind::Unauthenticated, "who?"), ProblemKind::MachineFailed, "who?"),
-        (ContainerAnswer::Container { container: another }, ProblemKind::MachineFailed, "something else"),
+        (
+            ContainerAnswer::Container { container: facts(&running) },
+            ProblemKind::MachineFailed,
+            "something else",
+        ),
         (ContainerAnswer::Listed { containers: Vec::new() }, ProblemKind::MachineFailed, "something else"),
     ] {
         let asked = told(&mut agent, ContainerCommand::Remove { id }, answer);
@@ -82,6 +90,10 @@ async fn a_machines_refusal_comes_in_its_words_and_as_our_problem() {
         let problem = refused(result, kind);
         assert!(problem.detail.contains(said), "{problem}");
     }
+    let answer = ContainerAnswer::Container { container: another };
+    let asked = told(&mut agent, ContainerCommand::Get { id }, answer);
+    let (result, ()) = tokio::join!(client.get_container(id), asked);
+    refused(result, ProblemKind::MachineFailed);
     let (result, _) = tokio::join!(client.get_container(id), agent.is_asked());
     let problem = refused(result, ProblemKind::MachineSilent);
     assert!(problem.detail.contains("within 5 s"), "{problem}");
