@@ -71,7 +71,8 @@ async fn try_one(settings: &Settings) -> Trial {
     };
     tracing::debug!(instance = scratch.instance, "trying one sandbox");
     let provider = run::provider(settings, scratch.instance.clone());
-    let trial = trial::run(&provider, &scratch.path, environment::base(settings)).await;
+    let environment = environment::complete(settings, &[], environment::base(settings));
+    let trial = trial::run(&provider, &scratch.path, environment).await;
     scratch.remove();
     trial
 }

@@ -1,6 +1,5 @@
 //! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
 use crate::sandbox::oci::{IsHeld, Oci};
-use crate::{doctor, run, tools};
+use crate::{doctor, run};
 
 /// The image that is this machine's own programs.
 pub const HOST: &str = "host";
@@ -52,26 +51,10 @@ pub struct Chosen<'a> {
     pub image: String,
     /// What the back end mounts or runs for it; none is the machine's own programs.
     pub mounted: Option<PathBuf>,
+    /// What the image wants in its environment.
+    pub environment: Vec<(String, String)>,
     /// Stays on this machine as long as this does.
-    unpacked: Image,
-}
-
-impl Chosen<'_> {
-    /// What the image wants in its environment, where nobody said otherwise.
-    pub fn complete(&self, environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        complete(&self.unpacked, environment)
-    }
-}
-
-/// What the image wants in its environment, where nobody said otherwise. Its programs come after Patchbay's own.
-pub fn complete(image: &Image, mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    for (name, value) in &image.environment {
-        match name.as_str() {
-            "PATH" => drop(environment.insert(name.clone(), format!("{}:{value}", tools::PROGRAMS))),
-            _ => drop(environment.entry(name.clone()).or_insert_with(|| value.clone())),
-        }
-    }
-    environment
+    _unpacked: Option<Image>,
 }
 
 /// The store of unpacked images below the state directory.
@@ -137,13 +120,22 @@ impl Offer {
         let image = image.filter(|image| !image.ends_with('*')).unwrap_or_else(|| HOST.to_owned());
         if let (SandboxProvider::Oci, Some(engine)) = (sandbox.provider, &self.engine) {
             // The engine keeps and knows its images itself.
-            let (mounted, unpacked) = (Some(PathBuf::from(&image)), Image::host());
-            return Ok(Chosen { provider: engine, kind: sandbox.provider, image, mounted, unpacked });
+            let environment =
+                engine.image_environment(Some(&image)).await.map_err(|error| error.to_string())?;
+            let mounted = Some(PathBuf::from(&image));
+            let kind = sandbox.provider;
+            return Ok(Chosen { provider: engine, kind, image, mounted, environment, _unpacked: None });
         }
         let reference = image.parse().map_err(|error: ReferenceError| error.to_string())?;
         let unpacked = self.images.get(&reference).await.map_err(|error| error.to_string())?;
-        let mounted = unpacked.root.clone();
-        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, mounted, unpacked })
+        Ok(Chosen {
+            provider: &self.namespaces,
+            kind: sandbox.provider,
+            image,
+            mounted: unpacked.root.clone(),
+            environment: unpacked.environment.clone(),
+            _unpacked: Some(unpacked),
+        })
     }
 
     fn refusal(&self, need: &SandboxNeed) -> String {

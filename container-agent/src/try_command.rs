@@ -109,10 +109,12 @@ async fn execute(
         false => Some(Redactor::new(secrets.iter().map(|secret| (&secret.name, &secret.value)))?),
     };
     let named = settings.images.first().filter(|image| *image != offer::HOST);
-    let (provider, image, mounted): (Box<dyn Provider>, _, _) = match arguments.sandbox {
+    // What is unpacked is held to the end.
+    let (provider, mounted, of_image, _unpacked): (Box<dyn Provider>, _, _, _) = match arguments.sandbox {
         SandboxProvider::Oci => {
             let oci = Oci::connect(run::engine(settings, instance.to_owned())).await?;
-            (Box::new(oci), Image::host(), named.map(PathBuf::from))
+            let of_image = oci.image_environment(named.map(String::as_str)).await?;
+            (Box::new(oci), named.map(PathBuf::from), of_image, None)
         }
         SandboxProvider::Namespaces => {
             let image = match named {
@@ -120,8 +122,8 @@ async fn execute(
                 Some(image) => offer::open_images(settings)?.get(&image.parse()?).await?,
                 None => Image::host(),
             };
-            let root = image.root.clone();
-            (Box::new(run::provider(settings, instance.to_owned())), image, root)
+            let provider = Box::new(run::provider(settings, instance.to_owned()));
+            (provider, image.root.clone(), image.environment.clone(), Some(image))
         }
     };
     let mut environment = environment::base(settings);
@@ -135,7 +137,7 @@ async fn execute(
             directory: state.join("execution"),
             mounts: Mounts { workspace: lower, image: mounted, files: secrets::files(&secrets).collect() },
             command: arguments.command.clone(),
-            environment: offer::complete(&image, environment),
+            environment: environment::complete(settings, &of_image, environment),
             limits,
             egress,
             terminal: arguments.terminal,

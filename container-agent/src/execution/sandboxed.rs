@@ -123,7 +123,7 @@ impl Execution {
                 files: std::iter::once(prompt).chain(secrets::files(&leased.secrets)).collect(),
             },
             command: leased.spec.command.clone(),
-            environment: chosen.complete(environment),
+            environment: environment::complete(&self.agent.settings, &chosen.environment, environment),
             limits: leased.spec.limits.clone(),
             egress,
             terminal: leased.spec.terminal,

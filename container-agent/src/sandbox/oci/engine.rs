@@ -8,6 +8,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::TryStreamExt;
 
 use super::EngineSetting;
+use crate::images::variables;
 use crate::sandbox::SandboxError;
 
 const TIMEOUT_SECONDS: u64 = 120;
@@ -79,12 +80,11 @@ impl Engine {
         }
     }
 
-    /// Has the image here. One that is named by its digest is fetched; any other could be another one tomorrow.
-    pub async fn ensure_image(&self, image: &str) -> Result<(), SandboxError> {
-        match self.docker.inspect_image(image).await {
-            Ok(_) => return Ok(()),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(failed(format!("look for the image `{image}`"))(error)),
+    /// Has the image here, and answers with its variables. One that is named by its digest is fetched; any other could be
+    /// another one tomorrow.
+    pub async fn ensure_image(&self, image: &str) -> Result<Vec<(String, String)>, SandboxError> {
+        if let Some(environment) = self.look_for(image).await? {
+            return Ok(environment);
         }
         if !image.contains("@sha256:") {
             return Err(SandboxError::Setup(format!(
@@ -102,11 +102,27 @@ impl Engine {
             }
         });
         match tokio::time::timeout(PULL_TIMEOUT, pull).await {
-            Ok(pulled) => pulled.map_err(failed(format!("pull the image `{image}`"))),
-            Err(_) => Err(SandboxError::Setup(format!(
-                "pulling the image `{image}` took longer than {} s",
-                PULL_TIMEOUT.as_secs()
-            ))),
+            Ok(pulled) => pulled.map_err(failed(format!("pull the image `{image}`")))?,
+            Err(_) => {
+                let text =
+                    format!("pulling the image `{image}` took longer than {} s", PULL_TIMEOUT.as_secs());
+                return Err(SandboxError::Setup(text));
+            }
+        }
+        self.look_for(image).await?.ok_or_else(|| {
+            SandboxError::Setup(format!("the engine pulled the image `{image}` and does not have it"))
+        })
+    }
+
+    /// The variables of an image that is here.
+    async fn look_for(&self, image: &str) -> Result<Option<Vec<(String, String)>>, SandboxError> {
+        match self.docker.inspect_image(image).await {
+            Ok(found) => {
+                let texts = found.config.and_then(|config| config.env).unwrap_or_default();
+                Ok(Some(variables(&texts)))
+            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(failed(format!("look for the image `{image}`"))(error)),
         }
     }
 }
