@@ -10,12 +10,13 @@ use shared_contracts::sandboxes::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
+use crate::doctor::{self, Examined};
 use crate::images::{Fault, Image, ImageLimits, ImageReference, Images, ReferenceError};
+use crate::run;
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
 use crate::sandbox::oci::{IsHeld, Oci};
-use crate::{doctor, run};
 
 /// The image that is this machine's own programs.
 pub const HOST: &str = "host";
@@ -66,16 +67,13 @@ pub fn open_images(settings: &Settings) -> Result<Images, Fault> {
 
 impl Offer {
     /// Call it with the state directory's lock held. Needs tokio's runtime.
-    pub async fn new(
+    pub fn new(
         settings: &Settings,
         instance: String,
-        sandboxes: Vec<OfferedSandbox>,
+        Examined { sandboxes, engine }: Examined,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let images = open_images(settings)?;
-        let engine = match sandboxes.iter().any(|sandbox| sandbox.tier == SandboxTier::Engine) {
-            true => Some(Oci::connect(run::engine(settings, instance.clone())).await?),
-            false => None,
-        };
+        let engine = engine.map(|engine| engine.of_instance(instance.clone()));
         let mut namespaces = run::provider(settings, instance);
         if settings.warm_slots > 0 {
             let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
@@ -175,7 +173,8 @@ mod tests {
         let settings = Settings::load(&flags).unwrap();
         let strong =
             offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
-        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).await.unwrap();
+        let examined = Examined { sandboxes: vec![strong], engine: None };
+        let offer = Offer::new(&settings, "0123456789ab".into(), examined).unwrap();
         let need =
             SandboxNeed { tier: SandboxTier::Strong, provider: None, image: Some("a@sha256:0".into()) };
         let text = offer.refusal(&need);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::CreateImageOptions;
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use futures_util::TryStreamExt;
 
 use super::EngineSetting;
@@ -53,10 +53,11 @@ impl Engine {
         let socket = find(setting)?;
         let silent = |source| EngineError::Silent { socket: socket.clone(), source };
         let address = socket.display().to_string();
-        let docker =
-            Docker::connect_with_unix(&address, TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(silent)?;
-        let docker = docker.negotiate_version().await.map_err(silent)?;
-        let version = docker.version().await.map_err(silent)?;
+        let speak =
+            |api: &ClientVersion| Docker::connect_with_unix(&address, TIMEOUT_SECONDS, api).map_err(silent);
+        // It tells its version in any; the rest must be in one that it knows.
+        let version = speak(API_DEFAULT_VERSION)?.version().await.map_err(silent)?;
+        let docker = speak(&common(version.api_version.as_deref()))?;
         let is_podman = version
             .components
             .iter()
@@ -125,6 +126,16 @@ impl Engine {
             Err(error) => Err(failed(format!("look for the image `{image}`"))(error)),
         }
     }
+}
+
+/// The newest API that this program and the engine have in common.
+fn common(engines: Option<&str>) -> ClientVersion {
+    let engines = engines.and_then(|text| {
+        let (major, minor) = text.split_once('.')?;
+        Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+    });
+    let ours = *API_DEFAULT_VERSION;
+    engines.filter(|engines| *engines < ours).unwrap_or(ours)
 }
 
 /// What is set, else what Docker's own client would use, else the first that is there.

@@ -90,6 +90,11 @@ impl Oci {
         Ok(Self { engine, settings })
     }
 
+    /// The same engine for another agent's containers, without asking it again.
+    pub fn of_instance(self, instance: String) -> Self {
+        Self { settings: Settings { instance, ..self.settings }, ..self }
+    }
+
     /// Such as `docker 20.10.24`.
     pub fn describe(&self) -> String {
         format!("{} {}", self.engine.name(), self.engine.version)
