@@ -21,7 +21,7 @@ use crate::sandbox::oci::Oci;
 use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
 use crate::way_out::{self, Told};
-use crate::workspace::changes;
+use crate::workspace::{changes, closed};
 use crate::{clock, environment, offer, run, secrets};
 
 #[derive(Debug, Args)]
@@ -146,24 +146,19 @@ async fn execute(
         .await?;
     let outcome = play(arguments, settings, redactor.as_ref(), sandbox.as_mut()).await;
     let usage = sandbox.control().usage().await;
-    let collected = sandbox.collect().await;
-    let changes = match (&outcome, &collected) {
-        (Ok(_), Ok(collected)) => Some(changes::read(&lower_fd, collected)),
-        _ => None,
-    };
-    drop(collected);
+    let changes = closed::collect(sandbox.as_mut()).await;
+    let changes = changes.map(|collected| changes::read(&lower_fd, &collected));
     sandbox.remove().await;
     let (exit, timed_out) = outcome?;
-    if let Some(changes) = changes.transpose()? {
-        if !changes.files.is_empty() {
-            print!("{}", patch_engine::unified_diff(&changes.files));
-        }
-        if let Some(why) = &changes.unsettled {
-            eprintln!("patchbay-agent: {why}: the diff may show half of a patch");
-        }
-        if changes.ignored > 0 {
-            eprintln!("patchbay-agent: {} new files left out, because .gitignore says so", changes.ignored);
-        }
+    let changes = changes??;
+    if !changes.files.is_empty() {
+        print!("{}", patch_engine::unified_diff(&changes.files));
+    }
+    if let Some(why) = &changes.unsettled {
+        eprintln!("patchbay-agent: {why}: the diff may show half of a patch");
+    }
+    if changes.ignored > 0 {
+        eprintln!("patchbay-agent: {} new files left out, because .gitignore says so", changes.ignored);
     }
     if timed_out {
         eprintln!("patchbay-agent: stopped after {} s (--wall-seconds)", arguments.wall_seconds);
