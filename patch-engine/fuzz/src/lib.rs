@@ -6,6 +6,7 @@ extern crate self as container_agent;
 pub mod archive;
 #[path = "../../../container-agent/src/beneath.rs"]
 pub mod beneath;
+#[expect(clippy::new_without_default, reason = "nobody but tests makes one")]
 #[path = "../../../container-agent/tests/images/canary.rs"]
 pub mod canary;
 pub mod images {
