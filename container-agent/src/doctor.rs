@@ -31,7 +31,7 @@ pub fn expected(settings: &Settings) -> Expected {
 /// What this machine can do.
 pub struct Examined {
     pub sandboxes: Vec<OfferedSandbox>,
-    /// Where it can be used. It was asked what it is, which takes Podman over a second.
+    /// If one can be used. It has said what it is; to ask again takes Podman over a second.
     pub engine: Option<Oci>,
 }
 

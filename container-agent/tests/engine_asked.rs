@@ -1,4 +1,5 @@
-//! What a starting agent asks of an engine: once what it is, for Podman takes over a second to say it. Needs root.
+//! What an agent asks of an engine: once what it is, for Podman takes over a second to say it, and of each image what it
+//! wants in its environment. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is not there is a failed test")]
 
@@ -9,9 +10,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use container_agent::sandbox::oci::{EngineSetting, Oci, Settings};
 use plane::Plane;
 
-/// A Docker without any image or container, and what it was asked.
+/// A Docker with one image and no container, and what it was asked.
 fn engine(socket: &Path) -> Arc<Mutex<Vec<String>>> {
     let listener = UnixListener::bind(socket).unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -42,6 +44,7 @@ fn answer(mut stream: UnixStream, path: &str) {
         "/version" => (200, r#"{"Version": "20.10.24", "ApiVersion": "1.41"}"#),
         "/info" => (200, r#"{"SecurityOptions": ["name=seccomp"]}"#),
         "/containers/json" => (200, "[]"),
+        "/images/base/json" => (200, r#"{"Config": {"Env": ["PATH=/image", "LANG=C", "nonsense"]}}"#),
         _ => (404, r#"{"message": "not here"}"#),
     };
     let length = body.len();
@@ -70,4 +73,25 @@ async fn an_engine_is_asked_once_what_it_is() {
         .until("hello", |state| state.said.iter().find(|said| said["message"] == "hello").cloned())
         .await;
     assert!(hello.to_string().contains("docker 20.10.24 at "), "{hello}");
+}
+
+#[tokio::test]
+async fn an_engines_image_says_what_it_wants_in_its_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("engine");
+    engine(&socket);
+    let settings = Settings {
+        engine: EngineSetting::Socket(socket),
+        image: Some("base".into()),
+        instance: "0123456789ab".into(),
+        disk_in_memory: true,
+        program: "/proc/self/exe".into(),
+    };
+    let oci = Oci::connect(settings).await.unwrap();
+    let wanted = [("PATH".to_owned(), "/image".to_owned()), ("LANG".to_owned(), "C".to_owned())];
+    for named in [Some("base"), None] {
+        assert_eq!(oci.image_environment(named).await.unwrap(), wanted, "{named:?}");
+    }
+    let refused = oci.image_environment(Some("absent:1")).await.unwrap_err().to_string();
+    assert!(refused.contains("absent:1") && refused.contains("docker pull"), "{refused}");
 }

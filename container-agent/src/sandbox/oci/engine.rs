@@ -170,3 +170,17 @@ pub fn failed(what: impl std::fmt::Display) -> impl FnOnce(bollard::errors::Erro
         SandboxError::Setup(format!("the engine could not {what}: {}", detail.trim()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_engine_is_spoken_to_in_its_own_version() {
+        let docker_20 = ClientVersion { major_version: 1, minor_version: 41 };
+        assert_eq!(common(Some("1.41")), docker_20);
+        for newer_or_unsaid in [Some("1.999"), Some("2.0"), Some("new"), None] {
+            assert_eq!(common(newer_or_unsaid), *API_DEFAULT_VERSION, "{newer_or_unsaid:?}");
+        }
+    }
+}
