@@ -1,7 +1,7 @@
 //! The connection to the Dispatcher: dial, say hello, take offers, beat; dial again when it is lost. What runs goes
 //! on meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,7 @@ use shared_contracts::dispatch::{
     FromContainerAgent, Hello, Lease, LeasedExecution, PROTOCOL_VERSION, ToContainerAgent, close,
 };
 use shared_contracts::ids::ExecutionId;
-use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS};
-use shared_contracts::sandboxes::SandboxTier;
+use shared_contracts::limits::{HEARTBEAT_SECONDS, LEASE_SECONDS, OFFER_SECONDS};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -24,6 +23,8 @@ use crate::{clock, containers};
 
 const CONNECT_PATH: &str = "/api/container-agents/connect";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
+/// Then the plane has withdrawn it.
+const OFFER_TIME: Duration = Duration::from_secs(OFFER_SECONDS);
 
 /// Why the agent ends. The number is its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +110,14 @@ pub async fn run(agent: Arc<Agent>, mut sayings: Sayings) -> Result<(), ConnectE
 struct Session<'a> {
     agent: &'a Arc<Agent>,
     socket: Socket,
+    /// What is on offer, and since when. The plane hears of an execution's end before its place here is cleared.
+    offered: VecDeque<(ExecutionId, Instant)>,
     /// Accepted, not leased yet.
     accepted: BTreeSet<ExecutionId>,
     heartbeat: Duration,
     lease_length: Duration,
     /// The heartbeats without an answer, oldest first: what they named, when they went.
-    unanswered: std::collections::VecDeque<(Vec<Lease>, Instant)>,
+    unanswered: VecDeque<(Vec<Lease>, Instant)>,
     draining_said: bool,
 }
 
@@ -128,10 +131,11 @@ async fn session(agent: &Arc<Agent>, sayings: &mut Sayings, backoff: &mut Backof
     let mut session = Session {
         agent,
         socket,
+        offered: VecDeque::new(),
         accepted: BTreeSet::new(),
         heartbeat: Duration::from_secs(HEARTBEAT_SECONDS),
         lease_length: Duration::from_secs(LEASE_SECONDS),
-        unanswered: std::collections::VecDeque::new(),
+        unanswered: VecDeque::new(),
         draining_said: false,
     };
     match session.run(sayings, backoff).await {
@@ -146,9 +150,12 @@ impl Session<'_> {
         backoff.reset();
         let mut beat = tokio::time::interval(self.heartbeat);
         beat.reset();
-        let mut ends = self.agent.ends.watch();
+        let (mut ends, agent) = (self.agent.ends.watch(), self.agent);
         loop {
+            // Registered before the counts below can change unseen.
+            let changed = agent.leases.changed.notified();
             self.say_draining().await?;
+            self.answer_offers().await?;
             if self.agent.ends.now() != Ending::No
                 && self.agent.leases.count() == 0
                 && self.accepted.is_empty()
@@ -160,8 +167,6 @@ impl Session<'_> {
                 let _ = self.socket.close(None).await;
                 return Ok(());
             }
-            // Registered before the counts above can change unseen.
-            let changed = self.agent.leases.changed.notified();
             tokio::select! {
                 message = self.socket.next() => match message {
                     Some(Ok(Message::Text(text))) => self.take(&text).await?,
@@ -265,7 +270,10 @@ impl Session<'_> {
         let message = serde_json::from_str(text)
             .map_err(|error| Lost::Again(format!("a message of the plane cannot be read: {error}")))?;
         match message {
-            ToContainerAgent::Offer { execution_id } => self.answer_offer(execution_id).await,
+            ToContainerAgent::Offer { execution_id } => {
+                self.offered.push_back((execution_id, clock::now()));
+                Ok(())
+            }
             ToContainerAgent::Leased(leased) => {
                 self.accepted.remove(&leased.lease.execution_id);
                 self.begin(*leased);
@@ -305,19 +313,26 @@ impl Session<'_> {
         }
     }
 
-    async fn answer_offer(&mut self, execution_id: ExecutionId) -> Result<(), Lost> {
-        let taken = self.agent.leases.count() + self.accepted.len();
-        let reason = if self.agent.ends.now() != Ending::No {
-            "draining"
-        } else if taken >= self.agent.settings.capacity as usize {
-            "no free slot"
-        } else if self.agent.offer.tier() == SandboxTier::None {
-            "no sandbox on this machine"
-        } else {
-            self.accepted.insert(execution_id);
-            return self.send(&FromContainerAgent::Accept { execution_id }).await;
-        };
-        self.send(&FromContainerAgent::Decline { execution_id, reason: reason.into() }).await
+    /// Those that there is a place for; the others wait for one. By then the plane may have withdrawn them: an accept
+    /// that comes too late is answered with that.
+    async fn answer_offers(&mut self) -> Result<(), Lost> {
+        self.offered.retain(|(_, since)| since.elapsed() < OFFER_TIME);
+        while let Some((execution_id, _)) = self.offered.front().copied() {
+            let is_draining = self.agent.ends.now() != Ending::No;
+            let taken = self.agent.leases.count() + self.accepted.len();
+            if !is_draining && taken >= self.agent.settings.capacity as usize {
+                break;
+            }
+            self.offered.pop_front();
+            if is_draining {
+                let reason = "draining".into();
+                self.send(&FromContainerAgent::Decline { execution_id, reason }).await?;
+            } else {
+                self.accepted.insert(execution_id);
+                self.send(&FromContainerAgent::Accept { execution_id }).await?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&self, leased: LeasedExecution) {

@@ -7,7 +7,7 @@ use shared_contracts::sandboxes::{Finding, OfferedSandbox, SandboxProvider, Sand
 
 use crate::config::{Flags, LimitsMode, Settings, WorkspaceDisk};
 use crate::sandbox::Provider;
-use crate::sandbox::oci;
+use crate::sandbox::oci::{self, Oci};
 use crate::sandbox::probe::{self, Expected, bad};
 use crate::sandbox::sweep::Scratch;
 use crate::sandbox::trial::{self, Trial};
@@ -29,18 +29,26 @@ pub fn expected(settings: &Settings) -> Expected {
     }
 }
 
-/// What this machine can do, by running a sandbox of each kind on it. Leaves nothing behind.
-pub async fn examine(settings: &Settings) -> Vec<OfferedSandbox> {
+/// What this machine can do.
+pub struct Examined {
+    pub sandboxes: Vec<OfferedSandbox>,
+    /// If one can be used. It has said what it is; to ask again takes Podman over a second.
+    pub engine: Option<Oci>,
+}
+
+/// Runs a sandbox of each kind. Leaves nothing behind.
+pub async fn examine(settings: &Settings) -> Examined {
     // First: the kernel loads what it has as a module.
     let trial = try_one(settings).await;
     let findings = probe::probe(expected(settings), trial);
     let tier = probe::tier(&findings);
     let images = settings.images.iter().filter(|image| offer::is_understood(image)).cloned().collect();
     let namespaces = offer::offered(SandboxProvider::Namespaces, tier, findings, images);
-    vec![namespaces, try_engine(settings).await]
+    let (of_engine, engine) = try_engine(settings).await;
+    Examined { sandboxes: vec![namespaces, of_engine], engine }
 }
 
-async fn try_engine(settings: &Settings) -> OfferedSandbox {
+async fn try_engine(settings: &Settings) -> (OfferedSandbox, Option<Oci>) {
     let of = |tier, findings| {
         // What only the agent's own sandbox understands is not for an engine.
         let others = settings.images.iter().filter(|image| !offer::is_of_this_machine(image)).cloned();
@@ -49,12 +57,12 @@ async fn try_engine(settings: &Settings) -> OfferedSandbox {
     };
     let scratch = match scratch(settings) {
         Ok(scratch) => scratch,
-        Err(finding) => return of(SandboxTier::None, vec![finding]),
+        Err(finding) => return (of(SandboxTier::None, vec![finding]), None),
     };
-    let engine = run::engine(settings, scratch.instance.clone());
-    let (tier, findings) = oci::probe::probe(engine, &scratch.path).await;
+    let engine = Oci::connect(run::engine(settings, scratch.instance.clone())).await;
+    let (tier, findings) = oci::probe::examine(&engine, &scratch.path).await;
     scratch.remove();
-    of(tier, findings)
+    (of(tier, findings), engine.ok().filter(|_| tier == SandboxTier::Engine))
 }
 
 /// A place for one trial.
@@ -72,7 +80,8 @@ async fn try_one(settings: &Settings) -> Trial {
     };
     tracing::debug!(instance = scratch.instance, "trying one sandbox");
     let provider = run::provider(settings, scratch.instance.clone(), &scratch.path);
-    let trial = trial::run(&provider, &scratch.path, environment::base(settings)).await;
+    let environment = environment::complete(settings, &[], environment::base(settings));
+    let trial = trial::run(&provider, &scratch.path, environment).await;
     provider.close().await;
     scratch.remove();
     trial
@@ -80,7 +89,7 @@ async fn try_one(settings: &Settings) -> Trial {
 
 pub async fn run(arguments: Doctor) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let settings = Settings::load(&arguments.flags)?;
-    let sandboxes = examine(&settings).await;
+    let sandboxes = examine(&settings).await.sandboxes;
     let tier = offer::strongest(&sandboxes);
     if arguments.json {
         println!("{}", serde_json::json!({ "tier": tier, "sandboxes": sandboxes }));

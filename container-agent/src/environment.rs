@@ -12,11 +12,12 @@ const PROMPT_VARIABLE_BYTES_MAX: usize = 96 * 1024;
 /// Where the sandbox's builder writes the prompt, seen from inside.
 pub const PROMPT_FILE: &str = "/tmp/prompt.txt";
 const WORKSPACE: &str = "/workspace";
+/// Where an image that does not say otherwise has its programs.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What every sandbox has, the operator's own variables included.
+/// What every sandbox has, the operator's own variables included. [`complete`] it with its image.
 pub fn base(settings: &Settings) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = [
-        ("PATH", settings.search_path.as_str()),
         ("HOME", "/home/agent"),
         ("USER", "agent"),
         ("LOGNAME", "agent"),
@@ -33,7 +34,7 @@ pub fn base(settings: &Settings) -> BTreeMap<String, String> {
     environment
 }
 
-/// What one execution's sandbox has: the spec's variables win.
+/// What one execution's sandbox has: the spec's variables win. [`complete`] it with its image.
 pub fn of(settings: &Settings, leased: &LeasedExecution) -> BTreeMap<String, String> {
     let mut environment = base(settings);
     environment.insert("PATCHBAY_EXECUTION_ID".into(), leased.lease.execution_id.to_string());
@@ -50,4 +51,62 @@ pub fn of(settings: &Settings, leased: &LeasedExecution) -> BTreeMap<String, Str
     environment.extend(leased.spec.environment.clone());
     environment.extend(secrets::environment(&leased.secrets));
     environment
+}
+
+/// Adds the image's variables where nobody said otherwise. Whoever sets a `PATH` has just that; else the operator's
+/// directories and Patchbay's programs come before the image's, so that a toolchain is found whatever the image says.
+pub fn complete(
+    settings: &Settings,
+    of_image: &[(String, String)],
+    mut environment: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    for (name, value) in of_image {
+        let value = if name == "PATH" { search_path(settings, value) } else { value.clone() };
+        environment.entry(name.clone()).or_insert(value);
+    }
+    environment.entry("PATH".into()).or_insert_with(|| search_path(settings, SEARCH_PATH));
+    environment
+}
+
+fn search_path(settings: &Settings, of_image: &str) -> String {
+    // An empty part would be the workspace.
+    let of_image = if of_image.is_empty() { SEARCH_PATH } else { of_image };
+    let parts = settings.path_prefix.as_deref().into_iter().chain([tools::PROGRAMS, of_image]);
+    parts.collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    fn path(prefix: Option<&str>, of_image: Option<&str>, own: Option<&str>) -> String {
+        let flags = Flags { path_prefix: prefix.map(str::to_owned), ..Flags::default() };
+        let settings = Settings::load(&flags).unwrap();
+        let variable = |value: &str| ("PATH".to_owned(), value.to_owned());
+        let mut environment = base(&settings);
+        environment.extend(own.map(variable));
+        complete(&settings, of_image.map(variable).as_slice(), environment)["PATH"].clone()
+    }
+
+    #[test]
+    fn an_executions_own_path_wins_over_the_images_and_that_over_the_default() {
+        assert_eq!(path(Some("/cargo"), Some("/image"), Some("/own")), "/own");
+        assert_eq!(path(Some("/cargo"), Some("/image"), None), "/cargo:/run/patchbay/bin:/image");
+        assert_eq!(path(None, Some("/image"), None), "/run/patchbay/bin:/image");
+        let default = "/run/patchbay/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        assert_eq!(path(Some("/cargo"), None, None), format!("/cargo:{default}"));
+        for (prefix, of_image) in [(None, None), (Some(""), Some(""))] {
+            assert_eq!(path(prefix, of_image, None), default);
+        }
+    }
+
+    #[test]
+    fn an_image_only_fills_what_nobody_set() {
+        let settings = Settings::load(&Flags::default()).unwrap();
+        let of_image = [("HOME", "/root"), ("RUST_VERSION", "1.93")];
+        let of_image = of_image.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = complete(&settings, &of_image, base(&settings));
+        assert_eq!((&*environment["HOME"], &*environment["RUST_VERSION"]), ("/home/agent", "1.93"));
+    }
 }

@@ -1,6 +1,5 @@
 //! What this machine offers: its kinds of sandbox, how strong each is and why, and which one an execution gets.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,12 +10,13 @@ use shared_contracts::sandboxes::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
+use crate::doctor::{self, Examined};
 use crate::images::{Fault, Image, ImageLimits, ImageReference, Images, ReferenceError};
+use crate::run;
 use crate::sandbox::Provider;
 use crate::sandbox::namespaces::Namespaces;
 use crate::sandbox::namespaces::warm::Warm;
 use crate::sandbox::oci::{IsHeld, Oci};
-use crate::{doctor, run, tools};
 
 /// The image that is this machine's own programs.
 pub const HOST: &str = "host";
@@ -52,26 +52,10 @@ pub struct Chosen<'a> {
     pub image: String,
     /// What the back end mounts or runs for it; none is the machine's own programs.
     pub mounted: Option<PathBuf>,
+    /// What the image wants in its environment.
+    pub environment: Vec<(String, String)>,
     /// Stays on this machine as long as this does.
-    unpacked: Image,
-}
-
-impl Chosen<'_> {
-    /// What the image wants in its environment, where nobody said otherwise.
-    pub fn complete(&self, environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        complete(&self.unpacked, environment)
-    }
-}
-
-/// What the image wants in its environment, where nobody said otherwise. Its programs come after Patchbay's own.
-pub fn complete(image: &Image, mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    for (name, value) in &image.environment {
-        match name.as_str() {
-            "PATH" => drop(environment.insert(name.clone(), format!("{}:{value}", tools::PROGRAMS))),
-            _ => drop(environment.entry(name.clone()).or_insert_with(|| value.clone())),
-        }
-    }
-    environment
+    _unpacked: Option<Image>,
 }
 
 /// The store of unpacked images below the state directory.
@@ -83,16 +67,13 @@ pub fn open_images(settings: &Settings) -> Result<Images, Fault> {
 
 impl Offer {
     /// Call it with the state directory's lock held. Needs tokio's runtime.
-    pub async fn new(
+    pub fn new(
         settings: &Settings,
         instance: String,
-        sandboxes: Vec<OfferedSandbox>,
+        Examined { sandboxes, engine }: Examined,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let images = open_images(settings)?;
-        let engine = match sandboxes.iter().any(|sandbox| sandbox.tier == SandboxTier::Engine) {
-            true => Some(Oci::connect(run::engine(settings, instance.clone())).await?),
-            false => None,
-        };
+        let engine = engine.map(|engine| engine.of_instance(instance.clone()));
         let mut namespaces = run::provider(settings, instance, &settings.state_dir);
         if settings.warm_slots > 0 {
             let warm = Warm::new(settings.warm_slots, &settings.state_dir.join("warm"))?;
@@ -135,13 +116,22 @@ impl Offer {
         let image = image.filter(|image| !image.ends_with('*')).unwrap_or_else(|| HOST.to_owned());
         if let (SandboxProvider::Oci, Some(engine)) = (sandbox.provider, &self.engine) {
             // The engine keeps and knows its images itself.
-            let (mounted, unpacked) = (Some(PathBuf::from(&image)), Image::host());
-            return Ok(Chosen { provider: engine, kind: sandbox.provider, image, mounted, unpacked });
+            let environment =
+                engine.image_environment(Some(&image)).await.map_err(|error| error.to_string())?;
+            let mounted = Some(PathBuf::from(&image));
+            let kind = sandbox.provider;
+            return Ok(Chosen { provider: engine, kind, image, mounted, environment, _unpacked: None });
         }
         let reference = image.parse().map_err(|error: ReferenceError| error.to_string())?;
         let unpacked = self.images.get(&reference).await.map_err(|error| error.to_string())?;
-        let mounted = unpacked.root.clone();
-        Ok(Chosen { provider: &self.namespaces, kind: sandbox.provider, image, mounted, unpacked })
+        Ok(Chosen {
+            provider: &self.namespaces,
+            kind: sandbox.provider,
+            image,
+            mounted: unpacked.root.clone(),
+            environment: unpacked.environment.clone(),
+            _unpacked: Some(unpacked),
+        })
     }
 
     fn refusal(&self, need: &SandboxNeed) -> String {
@@ -181,7 +171,8 @@ mod tests {
         let settings = Settings::load(&flags).unwrap();
         let strong =
             offered(SandboxProvider::Namespaces, SandboxTier::Limited, Vec::new(), vec![HOST.into()]);
-        let offer = Offer::new(&settings, "0123456789ab".into(), vec![strong]).await.unwrap();
+        let examined = Examined { sandboxes: vec![strong], engine: None };
+        let offer = Offer::new(&settings, "0123456789ab".into(), examined).unwrap();
         let need =
             SandboxNeed { tier: SandboxTier::Strong, provider: None, image: Some("a@sha256:0".into()) };
         let text = offer.refusal(&need);

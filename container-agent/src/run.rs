@@ -80,12 +80,13 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     // 1. Settings and what the machine can do; refuse before anything is touched.
     let settings = Settings::load(&arguments.flags)?;
     let plane_settings = settings.plane()?;
-    let sandboxes = doctor::examine(&settings).await;
-    let reasons: Vec<_> = sandboxes
+    let examined = doctor::examine(&settings).await;
+    let reasons: Vec<_> = examined
+        .sandboxes
         .iter()
         .map(|sandbox| format!("{}: {}", sandbox.provider.as_str(), sandbox.reason))
         .collect();
-    let (tier, reason) = (offer::strongest(&sandboxes), reasons.join("; "));
+    let (tier, reason) = (offer::strongest(&examined.sandboxes), reasons.join("; "));
     if tier == SandboxTier::None {
         return Err(format!(
             "this machine cannot run executions: {reason}; `patchbay-agent doctor` says how to fix it"
@@ -106,7 +107,7 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Box<dyn std::error::Error>>
     let (say, sayings) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
         workspaces: Workspaces::open(&settings.state_dir, settings.cache_mb, Arc::clone(&plane))?,
-        offer: Offer::new(&settings, instance.clone(), sandboxes).await?,
+        offer: Offer::new(&settings, instance.clone(), examined)?,
         containers: Containers::default(),
         settings,
         plane,

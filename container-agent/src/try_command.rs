@@ -21,7 +21,7 @@ use crate::sandbox::oci::Oci;
 use crate::sandbox::sweep::{self, Scratch};
 use crate::sandbox::{Exit, Mounts, Provider, Sandbox, SandboxSpec, Signal, Started};
 use crate::way_out::{self, Told};
-use crate::workspace::changes;
+use crate::workspace::{changes, closed};
 use crate::{clock, environment, offer, run, secrets};
 
 #[derive(Debug, Args)]
@@ -109,10 +109,12 @@ async fn execute(
         false => Some(Redactor::new(secrets.iter().map(|secret| (&secret.name, &secret.value)))?),
     };
     let named = settings.images.first().filter(|image| *image != offer::HOST);
-    let (provider, image, mounted): (Box<dyn Provider>, _, _) = match arguments.sandbox {
+    // What is unpacked is held to the end.
+    let (provider, mounted, of_image, _unpacked): (Box<dyn Provider>, _, _, _) = match arguments.sandbox {
         SandboxProvider::Oci => {
             let oci = Oci::connect(run::engine(settings, instance.to_owned())).await?;
-            (Box::new(oci), Image::host(), named.map(PathBuf::from))
+            let of_image = oci.image_environment(named.map(String::as_str)).await?;
+            (Box::new(oci), named.map(PathBuf::from), of_image, None)
         }
         SandboxProvider::Namespaces => {
             let image = match named {
@@ -120,8 +122,8 @@ async fn execute(
                 Some(image) => offer::open_images(settings)?.get(&image.parse()?).await?,
                 None => Image::host(),
             };
-            let root = image.root.clone();
-            (Box::new(run::provider(settings, instance.to_owned(), state)), image, root)
+            let provider = Box::new(run::provider(settings, instance.to_owned(), state));
+            (provider, image.root.clone(), image.environment.clone(), Some(image))
         }
     };
     let mut environment = environment::base(settings);
@@ -135,7 +137,7 @@ async fn execute(
             directory: state.join("execution"),
             mounts: Mounts { workspace: lower, image: mounted, files: secrets::files(&secrets).collect() },
             command: arguments.command.clone(),
-            environment: offer::complete(&image, environment),
+            environment: environment::complete(settings, &of_image, environment),
             limits,
             egress,
             terminal: arguments.terminal,
@@ -144,25 +146,20 @@ async fn execute(
         .await?;
     let outcome = play(arguments, settings, redactor.as_ref(), sandbox.as_mut()).await;
     let usage = sandbox.control().usage().await;
-    let collected = sandbox.collect().await;
-    let changes = match (&outcome, &collected) {
-        (Ok(_), Ok(collected)) => Some(changes::read(&lower_fd, collected)),
-        _ => None,
-    };
-    drop(collected);
+    let changes = closed::collect(sandbox.as_mut()).await;
+    let changes = changes.map(|collected| changes::read(&lower_fd, &collected));
     sandbox.remove().await;
     provider.close().await;
     let (exit, timed_out) = outcome?;
-    if let Some(changes) = changes.transpose()? {
-        if !changes.files.is_empty() {
-            print!("{}", patch_engine::unified_diff(&changes.files));
-        }
-        if let Some(why) = &changes.unsettled {
-            eprintln!("patchbay-agent: {why}: the diff may show half of a patch");
-        }
-        if changes.ignored > 0 {
-            eprintln!("patchbay-agent: {} new files left out, because .gitignore says so", changes.ignored);
-        }
+    let changes = changes??;
+    if !changes.files.is_empty() {
+        print!("{}", patch_engine::unified_diff(&changes.files));
+    }
+    if let Some(why) = &changes.unsettled {
+        eprintln!("patchbay-agent: {why}: the diff may show half of a patch");
+    }
+    if changes.ignored > 0 {
+        eprintln!("patchbay-agent: {} new files left out, because .gitignore says so", changes.ignored);
     }
     if timed_out {
         eprintln!("patchbay-agent: stopped after {} s (--wall-seconds)", arguments.wall_seconds);

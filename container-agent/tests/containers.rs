@@ -5,7 +5,7 @@
 
 mod plane;
 
-use plane::{Plane, leased};
+use plane::{Plane, leased, logged};
 use serde_json::Value;
 use shared_contracts::containers::{ContainerCommand, ContainerId};
 use shared_contracts::hash::Sha256;
@@ -18,10 +18,6 @@ async fn prints(plane: &Plane, id: &str, text: &str, times: usize) {
     plane
         .until(text, |state| (state.events.get(id)?.iter().filter(here).count() >= times).then_some(()))
         .await;
-}
-
-fn texts(events: &[Value]) -> String {
-    events.iter().filter(|event| event["type"] == "log").map(|event| format!("{}\n", event["text"])).collect()
 }
 
 fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
@@ -77,11 +73,8 @@ async fn a_container_is_seen_measured_frozen_restarted_and_stopped() {
     let (ended, events) = plane.ended(id.execution_id).await;
     assert_eq!(ended["outcome"], "cancelled", "{ended}");
     assert_eq!(ended["reason"], "its container was stopped");
-    assert!(
-        !texts(&events).contains("made"),
-        "the second run saw what the first one wrote: {}",
-        texts(&events)
-    );
+    let logged = logged(&events);
+    assert!(!logged.contains(&"made"), "the second run saw what the first one wrote: {logged:?}");
     let running = of_type(&events, "status").iter().filter(|event| event["state"] == "running").count();
     assert_eq!(running, 1, "it is one execution");
     plane
@@ -117,9 +110,9 @@ async fn a_secret_is_used_and_never_said() {
     for form in [SECRET, "hunter2", "aHVudGVyMi9odW50ZXIy", "68 75 6e 74 65 72 32 2f"] {
         assert!(!said.contains(form), "{form}: {said}");
     }
-    let log = texts(&events);
+    let logged = logged(&events);
     for line in ["same", "[redacted:TOKEN]", "read-only"] {
-        assert!(log.contains(line), "{line}: {log}");
+        assert!(logged.contains(&line), "{line}: {logged:?}");
     }
     assert!(ended["reason"].as_str().unwrap().contains("exit code"), "{ended}");
     // What is delivered is delivered as it is, and said.
@@ -164,9 +157,7 @@ async fn only_what_the_project_lists_is_reached_and_every_decision_is_told() {
     plane.lease(work).await;
     let (ended, events) = plane.ended(id).await;
     assert_eq!(ended["outcome"], "succeeded", "{ended}");
-    let lines: Vec<_> =
-        of_type(&events, "log").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(lines, ["404", "403", "403", "no other way"], "{events:#?}");
+    assert_eq!(logged(&events), ["404", "403", "403", "no other way"], "{events:#?}");
     let told: Vec<_> = of_type(&events, "egress")
         .iter()
         .filter(|event| event["moment"] == "decided")
@@ -193,7 +184,7 @@ async fn only_what_the_project_lists_is_reached_and_every_decision_is_told() {
     let id = alone.lease.execution_id;
     plane.lease(alone).await;
     let (_, events) = plane.ended(id).await;
-    assert!(texts(&events).contains("0") && texts(&events).contains("closed"), "{}", texts(&events));
+    assert_eq!(logged(&events), ["0", "closed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,9 +199,7 @@ async fn a_terminal_is_one_stream_of_its_size() {
     plane.lease(work).await;
     let (ended, events) = plane.ended(id).await;
     assert_eq!(ended["exit_code"], 3, "{ended}");
-    let lines: Vec<_> =
-        of_type(&events, "log").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(lines, ["30 100", "err"]);
+    assert_eq!(logged(&events), ["30 100", "err"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,9 +223,11 @@ async fn a_sandbox_that_waited_is_like_any_other_and_is_used_once() {
         plane.lease(work).await;
         let (ended, events) = plane.ended(id).await;
         assert_eq!(ended["outcome"], "succeeded", "{ended}");
-        let lines: Vec<_> =
-            of_type(&events, "log").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(lines, ["1000", "one", "prompt.txt", "used", &disk_kb, "100", "Do it"], "{events:#?}");
+        assert_eq!(
+            logged(&events),
+            ["1000", "one", "prompt.txt", "used", &disk_kb, "100", "Do it"],
+            "{events:#?}"
+        );
     }
     plane.with(|state| assert_eq!(state.patches.len(), 4));
     // A limit holds in one that was built before it was known.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use plane::{Plane, leased};
 use serde_json::Value;
+use shared_contracts::containers::ContainerCommand;
 use shared_contracts::dispatch::ToContainerAgent;
 use shared_contracts::problem::{Problem, ProblemKind};
 
@@ -291,6 +292,29 @@ async fn a_fenced_log_stops_the_sandbox_silently() {
         assert!(state.events[&id].iter().all(|event| event["type"] != "ended"));
         assert!(state.said.iter().all(|said| said["message"] != "abandon"));
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_waits_until_the_last_place_is_cleared() {
+    let plane = Plane::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = plane.agent_with(directory.path(), &["--capacity", "1"]);
+    let first = leased(1, 1, &["sh", "-c", "echo here; sleep 60"]);
+    let lease = first.lease;
+    plane.lease(first).await;
+    prints_here(&plane, &lease.execution_id.to_string()).await;
+    // The plane knows of an end before the agent has cleared up after it. Answers come in order: this one is heard.
+    let second = leased(2, 1, &["true"]);
+    let id = second.lease.execution_id;
+    plane.send(ToContainerAgent::Offer { execution_id: id }).await;
+    plane.ask(1, ContainerCommand::List).await;
+    plane.send(ToContainerAgent::Cancel { lease, reason: "stopped".into() }).await;
+    plane.said("accept", id).await;
+    plane.with(|state| {
+        assert!(state.said.iter().all(|said| said["message"] != "decline"), "{:?}", state.said)
+    });
+    plane.send(ToContainerAgent::Leased(Box::new(second))).await;
+    assert_eq!(plane.ended(id).await.0["outcome"], "succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is not there is a failed test")]
 
+mod plane;
+
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use plane::{Plane, leased};
+use shared_contracts::sandboxes::SandboxTier;
 
 /// Nobody's on any machine that runs tests.
 const USER: u32 = 61_234;
@@ -43,19 +48,23 @@ impl User {
         chown(self.path(name), Some(USER), Some(USER)).unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    /// The program as this user, without arguments yet.
+    fn command(&self) -> Command {
         let (uid, gid) = (format!("--reuid={USER}"), format!("--regid={USER}"));
-        Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args([&uid, &gid, "--clear-groups", "--"])
             .arg(&self.program)
-            .args(arguments)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.path("tmp"))
             .env("TMPDIR", self.path("tmp"))
-            .env("SECRET_OF_THE_AGENT", "not-for-the-payload")
-            .output()
-            .unwrap()
+            .env("SECRET_OF_THE_AGENT", "not-for-the-payload");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
     }
 
     fn attempt(&self, options: &[&str], script: &str) -> Output {
@@ -111,6 +120,68 @@ fn its_changes_are_the_same_diff() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(std::fs::read_to_string(user.path("workspace/edit.txt")).unwrap(), "one\ntwo\n");
+}
+
+/// Leaves what even its owner cannot read or enter: new and old, files and directories, the workspace itself.
+const CLOSING: &str = "mkdir -p closed/deeper blind; echo 1 > closed/deeper/a; echo 2 > blind/b; echo 3 > unread
+                       echo 4 > run; echo more >> old/edit.txt; echo more >> locked.txt; chmod 100 run; chmod 600 blind
+                       chmod 0 closed/deeper closed unread old locked.txt .";
+
+#[test]
+fn what_a_payload_closes_is_delivered_and_removed() {
+    let user = User::new();
+    user.make("workspace/old");
+    user.write("workspace/old/edit.txt", "one\n");
+    user.write("workspace/locked.txt", "one\n");
+    let workspace = user.path("workspace").display().to_string();
+    let as_root = |options: &[&str]| {
+        let mut agent = Command::new(&user.program);
+        agent.arg("try").args(options).args(["--", "bash", "-c", CLOSING]);
+        agent.env("TMPDIR", user.path("tmp")).output().unwrap()
+    };
+    for disk in ["memory", "directory"] {
+        let options = ["--workspace", &workspace, "--workspace-disk", disk];
+        for (who, output) in [("user", user.attempt(&options, CLOSING)), ("root", as_root(&options))] {
+            let diff = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && output.stderr.is_empty(), "{who}, {disk}: {}", text(&output));
+            let changed: Vec<_> = diff.lines().filter_map(|line| line.strip_prefix("+++ b/")).collect();
+            let all = ["blind/b", "closed/deeper/a", "locked.txt", "old/edit.txt", "run", "unread"];
+            assert_eq!(changed, all, "{who}, {disk}: {diff}");
+            assert_eq!(diff.matches("new file mode 100755").count(), 1, "{who}, {disk}: {diff}");
+            let left: Vec<_> = std::fs::read_dir(user.path("tmp")).unwrap().collect();
+            assert!(left.is_empty(), "{who}, {disk}: {left:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_payload_closes_is_an_artifact_and_a_patch() {
+    let (plane, user) = (Plane::start().await, User::new());
+    plane.file("old/edit.txt", "one\n");
+    plane.file("locked.txt", "one\n");
+    let state = user.path("tmp/state");
+    let mut command = user.command();
+    command.args(["run", "--limits", "none", "--workspace-disk", "directory"]);
+    let _agent = plane.agent_by(command, &state);
+    let mut work = leased(1, 1, &["bash", "-c", CLOSING]);
+    work.spec.sandbox_tier = SandboxTier::Limited;
+    work.spec.artifacts = vec!["closed/**".into()];
+    let id = work.lease.execution_id;
+    plane.lease(work).await;
+    let (ended, events) = plane.ended(id).await;
+    assert_eq!(ended["outcome"], "succeeded", "{events:#?}");
+    plane.with(|seen| {
+        assert_eq!((seen.artifacts.len(), seen.patches.len()), (1, 1), "{events:#?}");
+        assert_eq!(seen.artifacts[0].1, b"1\n");
+        let patch = seen.patches[0].to_string();
+        for path in ["blind/b", "closed/deeper/a", "locked.txt", "old/edit.txt", "unread"] {
+            assert!(patch.contains(path), "{path}: {patch}");
+        }
+    });
+    let gone = |_: &mut plane::State| {
+        (std::fs::read_dir(state.join("executions")).unwrap().count() == 0).then_some(())
+    };
+    plane.until("its directory is gone", gone).await;
 }
 
 #[test]

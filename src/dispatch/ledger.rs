@@ -229,12 +229,7 @@ impl<E: Engine> Ledger<E> {
 
     pub fn offer(&self, offer: &Offer, expires_at_ms: u64) -> Outcome<bool> {
         let id = offer.execution_id.to_string();
-        let args = sql_args![offer.container_agent_id.to_string(), number(expires_at_ms), id.as_str()];
-        let is_made = self.moves(OFFER, args)?;
-        if is_made {
-            self.sql.run(TAKE_TURN, sql_args![id])?;
-        }
-        Ok(is_made)
+        self.moves(OFFER, sql_args![offer.container_agent_id.to_string(), number(expires_at_ms), id])
     }
 
     /// Declined, or not answered: back into the queue, at its old place.
@@ -243,18 +238,24 @@ impl<E: Engine> Ledger<E> {
         self.moves(WITHDRAW, args)
     }
 
-    /// The offer becomes a lease. `queued` carries the generation, which stays spent whatever becomes of the lease.
+    /// The offer becomes a lease, and only this is its owner's turn. `queued` carries the generation, which stays spent
+    /// whatever becomes of the lease.
     pub fn lease(&self, offer: &Offer, queued: &Queued, expires_at_ms: u64) -> Outcome<bool> {
-        self.moves(
+        let id = offer.execution_id.to_string();
+        let is_made = self.moves(
             LEASE,
             sql_args![
                 json(queued)?,
                 number(queued.generation.into()),
                 number(expires_at_ms),
-                offer.execution_id.to_string(),
+                id.as_str(),
                 offer.container_agent_id.to_string(),
             ],
-        )
+        )?;
+        if is_made {
+            self.sql.run(TAKE_TURN, sql_args![id])?;
+        }
+        Ok(is_made)
     }
 
     /// A heartbeat renews it; a loss, which takes longer than one event, is not begun again before this.

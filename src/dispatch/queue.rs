@@ -2,7 +2,7 @@
 //!
 //! Higher priority goes first. Within a priority, owners take turns: the one with the fewest executions running,
 //! then the one whose turn was longest ago; within an owner, the oldest. So nobody's hundred tasks stand in the way
-//! of another's one.
+//! of another's one. A lease is a turn; an offer that comes to nothing is none.
 
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ impl Candidate {
     }
 }
 
-/// What each owner has running or on offer, and the turn at which it was last served.
+/// What each owner has running or on offer, and the turn at which it was last leased something.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Share {
     pub active: u32,

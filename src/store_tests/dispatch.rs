@@ -167,6 +167,22 @@ fn an_offer_is_answered_by_whom_it_was_made_to() {
 }
 
 #[test]
+fn a_turn_is_taken_by_a_lease_and_by_no_offer() {
+    let ledger = ledger();
+    for (n, of) in [(1, 1), (2, 2), (3, 2), (4, 1)] {
+        ledger.enqueue(&queued(n, of, 5)).unwrap();
+    }
+    let last_turn = |of| ledger.shares().unwrap()[&owner(of)].last_turn;
+    leased(&ledger, 1, 1, 1);
+    assert_eq!((last_turn(1), last_turn(2)), (1, 0));
+    assert!(ledger.offer(&offer(2, 1), SOON_MS).unwrap());
+    assert!(ledger.withdraw(&offer(2, 1)).unwrap());
+    assert_eq!(last_turn(2), 0, "it was declined: the next offer is this owner's, too");
+    leased(&ledger, 2, 1, 1);
+    assert_eq!(last_turn(2), 2);
+}
+
+#[test]
 fn what_is_to_be_stopped_is_neither_offered_nor_leased() {
     let ledger = ledger();
     ledger.enqueue(&queued(1, 1, 5)).unwrap();

@@ -1,5 +1,5 @@
-//! The fuzz targets of the patch engine and of redaction, with libFuzzer and a stable compiler: what cargo-fuzz wants a nightly one for
-//! are passes that LLVM has anyway.
+//! The fuzz targets of the patch engine, of redaction and of unpacking images, with libFuzzer and a stable compiler: what
+//! cargo-fuzz wants a nightly one for are passes that LLVM has anyway.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +14,16 @@ use crate::{layout, terminal};
 
 /// A workspace of its own: libFuzzer's flags are for this build only.
 pub const MANIFEST: &str = "patch-engine/fuzz/Cargo.toml";
-const TARGETS: [&str; 7] =
-    ["read_unified", "read_search_replace", "read_codex", "read_whole_file", "read_json", "place", "redact"];
+const TARGETS: [&str; 8] = [
+    "read_unified",
+    "read_search_replace",
+    "read_codex",
+    "read_whole_file",
+    "read_json",
+    "place",
+    "redact",
+    "unpack_layers",
+];
 /// Coverage as libFuzzer reads it.
 const RUSTFLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
@@ -26,8 +34,10 @@ const RUSTFLAGS: [&str; 7] = [
     "--cfg=fuzzing",
     "-Ccodegen-units=1",
 ];
-/// Both may take 100 ms for so much, which the targets hold every input to.
+/// Patches and texts may take 100 ms for so much, which their targets hold every input to.
 const INPUT_BYTES_MAX: u32 = 100_000;
+/// Where a target makes files: on a disk it would try a quarter as many inputs.
+const IN_MEMORY: &str = "/dev/shm";
 /// For an input that never ends.
 const INPUT_SECONDS_MAX: u32 = 10;
 const SECONDS_IN_CI: u32 = 3;
@@ -117,6 +127,7 @@ fn fuzz(target: &str, end: &[String]) -> Result<(u64, Duration)> {
     fs::create_dir_all(&finds).with_context(|| format!("cannot make {}", finds.display()))?;
     let mut command = Command::new(target_folder().join(host).join("release").join(target));
     command
+        .env("TMPDIR", IN_MEMORY)
         .args(end)
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))

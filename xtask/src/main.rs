@@ -70,7 +70,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Feed the patch engine's parsers, its placement, and redaction with made-up input, with libFuzzer; ends at the first fault
+    /// Feed the patch engine's parsers, its placement, redaction, and the unpacker of images with made-up input, with
+    /// libFuzzer; ends at the first fault
     Fuzz {
         /// Which targets; all unless given
         #[arg(value_name = "TARGET")]

@@ -14,7 +14,7 @@ use shared_contracts::limits::{
 
 use self::values::{
     address, default_state_dir, engine, host_name, images_of, read_file, read_token, registries_of,
-    search_path, toolchain, within,
+    toolchain, within,
 };
 use crate::images::RegistrySettings;
 use crate::machine;
@@ -105,7 +105,7 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub egress_vouched: Vec<String>,
-    /// Directories put before the sandbox's PATH, joined by colons
+    /// Directories put before the image's PATH, joined by colons; not before a PATH that an execution sets itself
     #[arg(long, env = "PATCHBAY_PATH_PREFIX", value_name = "DIRS")]
     pub path_prefix: Option<String>,
     /// Socket of Docker or Podman, or `off`; looked for unless given
@@ -165,7 +165,7 @@ pub struct Settings {
     pub workspace_disk: WorkspaceDisk,
     pub cache_mb: u64,
     pub toolchains: Vec<Toolchain>,
-    pub search_path: String,
+    pub path_prefix: Option<String>,
     /// Which images executions may name, as `OfferedSandbox::images` has them.
     pub images: Vec<String>,
     pub image_store_mb: u64,
@@ -239,14 +239,13 @@ impl Settings {
         within("warm_slots", warm_slots, 0, CONTAINER_AGENT_CAPACITY_MAX)?;
         let vouched =
             if flags.egress_vouched.is_empty() { &file.egress_vouched } else { &flags.egress_vouched };
-        let prefix = flags.path_prefix.clone().or(file.path_prefix);
         Ok(Self {
             state_dir: flags.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state_dir),
             limits: flags.limits.or(file.limits).unwrap_or_default(),
             workspace_disk: flags.workspace_disk.or(file.workspace_disk).unwrap_or_default(),
             cache_mb: flags.cache_mb.or(file.cache_mb).unwrap_or(CACHE_MB_DEFAULT),
             toolchains: toolchains.iter().map(|text| toolchain(text)).collect::<Result<_, _>>()?,
-            search_path: search_path(prefix.as_deref()),
+            path_prefix: flags.path_prefix.clone().or(file.path_prefix).filter(|prefix| !prefix.is_empty()),
             images: images_of(if flags.images.is_empty() { file.images } else { flags.images.clone() })?,
             image_store_mb: flags.image_store_mb.or(file.image_store_mb).unwrap_or(IMAGE_STORE_MB_DEFAULT),
             registries: registries_of(file.registries)?,

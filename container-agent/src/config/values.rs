@@ -11,15 +11,6 @@ use crate::sandbox::Toolchain;
 use crate::sandbox::oci::EngineSetting;
 use crate::tools;
 
-/// Where programs are looked for inside a sandbox, before `path_prefix`.
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The operator's directories first, then what Patchbay brings, then the machine's.
-pub(super) fn search_path(prefix: Option<&str>) -> String {
-    let prefix = prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default();
-    format!("{prefix}{}:{SEARCH_PATH}", tools::PROGRAMS)
-}
-
 pub(super) fn engine(text: Option<&str>) -> Result<EngineSetting, ConfigError> {
     match text {
         None => Ok(EngineSetting::Search),

@@ -211,26 +211,29 @@ impl Execution {
         };
         // 2. The sandbox, and the coding agent in it, until its end.
         let ran = self.run_in_sandbox(&tree, last).await?;
-        let sandboxed::Ran { mut ending, collected } = ran;
+        let sandboxed::Ran { mut ending, left } = ran;
         // 3. What it left behind, also where it failed.
-        let Some(collected) = collected.map(Arc::new) else { return Ok((ending, None)) };
-        let reported = async {
+        let Some(sandboxed::Left { collected, sandbox }) = left else { return Ok((ending, None)) };
+        let report = async {
             report::artifacts::upload(self, &collected).await?;
             report::patch::propose(self, &tree, &collected).await
         };
-        let patch = tokio::select! {
-            reported = reported => match reported {
-                Ok(patch) => patch,
-                Err(report::ReportError::LeaseGone) => return Err(NoLongerOurs),
-                Err(report::ReportError::Failed(reason)) => {
-                    self.spool.note(LogLevel::Error, reason.clone());
-                    if ending.outcome == Outcome::Succeeded {
-                        ending = Ending { outcome: Outcome::Failed, exit: ending.exit, reason };
-                    }
-                    None
+        let reported = tokio::select! {
+            reported = report => Ok(reported),
+            gone = self.not_ours() => Err(gone),
+        };
+        // Not before: where it is not in memory, it goes with its sandbox.
+        sandbox.remove().await;
+        let patch = match reported? {
+            Ok(patch) => patch,
+            Err(report::ReportError::LeaseGone) => return Err(NoLongerOurs),
+            Err(report::ReportError::Failed(reason)) => {
+                self.spool.note(LogLevel::Error, reason.clone());
+                if ending.outcome == Outcome::Succeeded {
+                    ending = Ending { outcome: Outcome::Failed, exit: ending.exit, reason };
                 }
-            },
-            gone = self.not_ours() => return Err(gone),
+                None
+            }
         };
         Ok((ending, patch))
     }

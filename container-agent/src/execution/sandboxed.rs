@@ -17,18 +17,24 @@ use crate::sandbox::{
     Collected, Exit, Mounts, Owner, PlacedFile, Sandbox, SandboxError, SandboxSpec, Signal, Started, Usage,
 };
 use crate::way_out::{self, WayOut};
-use crate::workspace::Tree;
+use crate::workspace::{Tree, closed};
 use crate::{clock, environment, secrets, watch};
 
 /// How it went, and what the payload left.
 pub struct Ran {
     pub ending: Ending,
-    pub collected: Option<Collected>,
+    pub left: Option<Left>,
+}
+
+/// To be read, and then removed.
+pub struct Left {
+    pub collected: Arc<Collected>,
+    pub sandbox: Box<dyn Sandbox>,
 }
 
 impl From<Ending> for Ran {
     fn from(ending: Ending) -> Self {
-        Self { ending, collected: None }
+        Self { ending, left: None }
     }
 }
 
@@ -68,18 +74,26 @@ impl Execution {
             let run = self.run_payload(sandbox.as_mut(), &entered.container).await;
             *last = sandbox.control().usage().await;
             entered.container.ran(matches!(run, Ok(Run::Again)));
-            let collected = match &run {
-                Ok(Run::Ended(_)) => Some(sandbox.collect().await),
-                _ => None,
-            };
-            sandbox.remove().await;
-            match (run?, collected) {
-                (Run::Again, _) => self.container(ContainerStatus::Creating, "it is started again"),
-                (Run::Ended(ending), Some(Ok(collected))) => {
-                    self.container(ContainerStatus::Stopped, &ending.reason);
-                    return Ok(Ran { ending, collected: Some(collected) });
+            let ending = match run {
+                Ok(Run::Ended(ending)) => ending,
+                Ok(Run::Again) => {
+                    sandbox.remove().await;
+                    self.container(ContainerStatus::Creating, "it is started again");
+                    continue;
                 }
-                (Run::Ended(ending), Some(Err(error))) => {
+                Err(gone) => {
+                    sandbox.remove().await;
+                    return Err(gone);
+                }
+            };
+            match closed::collect(sandbox.as_mut()).await {
+                Ok(collected) => {
+                    self.container(ContainerStatus::Stopped, &ending.reason);
+                    let left = Some(Left { collected: Arc::new(collected), sandbox });
+                    return Ok(Ran { ending, left });
+                }
+                Err(error) => {
+                    sandbox.remove().await;
                     let text = format!("what it left could not be read: {error}");
                     self.spool.note(LogLevel::Error, text.clone());
                     return Ok(match ending.outcome {
@@ -87,7 +101,6 @@ impl Execution {
                         _ => ending.into(),
                     });
                 }
-                (Run::Ended(ending), None) => return Ok(ending.into()),
             }
         }
     }
@@ -123,7 +136,7 @@ impl Execution {
                 files: std::iter::once(prompt).chain(secrets::files(&leased.secrets)).collect(),
             },
             command: leased.spec.command.clone(),
-            environment: chosen.complete(environment),
+            environment: environment::complete(&self.agent.settings, &chosen.environment, environment),
             limits: leased.spec.limits.clone(),
             egress,
             terminal: leased.spec.terminal,

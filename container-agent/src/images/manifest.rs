@@ -212,6 +212,15 @@ struct RawRoot {
     diff_ids: Vec<String>,
 }
 
+/// An image's `Env`: what is not `NAME=value` is left out.
+pub fn variables<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<(String, String)> {
+    let variable = |text: &String| {
+        let (name, value) = text.split_once('=')?;
+        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    };
+    texts.into_iter().filter_map(variable).collect()
+}
+
 impl Configuration {
     pub fn read(bytes: &[u8], platform: &Platform, layers: usize) -> Result<Self, Fault> {
         let malformed = |cause: String| Fault::Malformed { what: "configuration", cause };
@@ -232,11 +241,7 @@ impl Configuration {
         if texts.into_iter().any(|text| text.contains('\0')) {
             return Err(malformed("a zero stands in its environment or working directory".to_owned()));
         }
-        let variable = |text: &String| {
-            let (name, value) = text.split_once('=')?;
-            (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
-        };
-        let environment = process.environment.iter().flatten().filter_map(variable).collect();
+        let environment = variables(process.environment.iter().flatten());
         let working_directory = process
             .working_directory
             .filter(|directory| !directory.is_empty())

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{Fault, ImageError};
+pub use manifest::variables;
 pub use reference::{ImageReference, ReferenceError, RegistryReference};
 pub use settings::{Credentials, ImageLimits, RegistrySettings};
 pub use unpack::{Known, UnpackFault, UnpackLimits, Unpacker};

@@ -2,14 +2,16 @@
 //! need no sweeping, because they end with the helper; control groups and directories do.
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use shared_contracts::hash::Sha256;
 
 use super::namespaces::cgroup::Hierarchies;
 use super::oci;
+use crate::beneath;
 
 /// Held as long as the agent lives; the kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
@@ -112,18 +114,21 @@ impl Scratch {
 pub fn remove_tree(path: &Path) -> std::io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+            open_up(&File::open(path)?.into())?;
             fs::remove_dir_all(path)
         }
         other => other,
     }
 }
 
-fn open_up(directory: &Path) -> std::io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)?.flatten() {
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
+/// By descriptors: a payload can make paths that are longer than the kernel takes.
+fn open_up(directory: &OwnedFd) -> std::io::Result<()> {
+    for entry in beneath::list(directory, Path::new(""))? {
+        if entry.kind == FileType::Directory {
+            rustix::fs::chmodat(directory, &entry.name, Mode::RWXU, AtFlags::empty())?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            open_up(&beneath::open(directory, Path::new(&entry.name), flags)?)?;
         }
     }
     Ok(())
@@ -157,10 +162,25 @@ mod tests {
         for path in [&tree.join("closed/deeper"), &tree.join("closed"), &outside] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }
-        open_up(&tree).unwrap();
+        open_up(&File::open(&tree).unwrap().into()).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&tree.join("closed/deeper")), mode(&outside)), (0o700, 0));
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && outside.exists());
+    }
+
+    #[test]
+    fn a_path_may_be_longer_than_the_kernel_takes() {
+        let directory = tempfile::tempdir().unwrap();
+        let root: OwnedFd = File::open(directory.path()).unwrap().into();
+        let (name, flags) = ("a name of twenty bytes", OFlags::RDONLY | OFlags::DIRECTORY);
+        let mut at = root.try_clone().unwrap();
+        for _ in 0..300 {
+            rustix::fs::mkdirat(&at, name, Mode::RWXU).unwrap();
+            at = beneath::open(&at, Path::new(name), flags).unwrap();
+        }
+        rustix::fs::fchmod(&at, Mode::empty()).unwrap();
+        open_up(&root).unwrap();
+        assert_eq!(Mode::from_raw_mode(rustix::fs::fstat(&at).unwrap().st_mode), Mode::RWXU);
     }
 }

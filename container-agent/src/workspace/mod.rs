@@ -7,6 +7,7 @@
 
 mod cache;
 pub mod changes;
+pub mod closed;
 mod fetch;
 mod ignored;
 mod tree;

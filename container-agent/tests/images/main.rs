@@ -18,4 +18,5 @@ mod pulling;
 mod registry;
 mod store;
 mod unpacking;
+mod variables;
 mod world;

@@ -1,5 +1,20 @@
 //! What every target holds its input to, beside what it asserts itself.
 
+// The container agent's unpacker by itself, with its tests' tools: the whole agent would take minutes to build.
+extern crate self as container_agent;
+#[path = "../../../container-agent/tests/images/archive.rs"]
+pub mod archive;
+#[path = "../../../container-agent/src/beneath.rs"]
+pub mod beneath;
+#[expect(clippy::new_without_default, reason = "nobody but tests makes one")]
+#[path = "../../../container-agent/tests/images/canary.rs"]
+pub mod canary;
+pub mod images {
+    pub use crate::unpack::{Known, UnpackFault, UnpackLimits, Unpacker};
+}
+#[path = "../../../container-agent/src/images/unpack/mod.rs"]
+pub mod unpack;
+
 use std::time::Duration;
 
 use patch_engine::formats::{read, sniff};

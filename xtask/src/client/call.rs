@@ -14,6 +14,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// For bodies of hundreds of megabytes.
 const BULK_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// workerd closes a connection that was idle for 15 s. Whoever keeps its thread busy for so long, with packing a tree, does
+/// not notice, and would send the next request into nothing.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
+
 /// A caller of one plane. Cheap to clone; connections are shared.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -28,7 +32,11 @@ impl Client {
     pub fn new(base_url: &str, token: &str) -> Self {
         Self {
             // Straight to the plane on this machine, whatever proxies the environment names.
-            http: reqwest::Client::builder().no_proxy().build().unwrap_or_default(),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .pool_idle_timeout(IDLE_CONNECTION)
+                .build()
+                .unwrap_or_default(),
             base_url: base_url.trim_end_matches('/').to_owned(),
             token: Some(token.to_owned()),
             idempotency_key: None,

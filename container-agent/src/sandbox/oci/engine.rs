@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::CreateImageOptions;
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use futures_util::TryStreamExt;
 
 use super::EngineSetting;
+use crate::images::variables;
 use crate::sandbox::SandboxError;
 
 const TIMEOUT_SECONDS: u64 = 120;
@@ -52,10 +53,11 @@ impl Engine {
         let socket = find(setting)?;
         let silent = |source| EngineError::Silent { socket: socket.clone(), source };
         let address = socket.display().to_string();
-        let docker =
-            Docker::connect_with_unix(&address, TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(silent)?;
-        let docker = docker.negotiate_version().await.map_err(silent)?;
-        let version = docker.version().await.map_err(silent)?;
+        let speak =
+            |api: &ClientVersion| Docker::connect_with_unix(&address, TIMEOUT_SECONDS, api).map_err(silent);
+        // It tells its version in any; the rest must be in one that it knows.
+        let version = speak(API_DEFAULT_VERSION)?.version().await.map_err(silent)?;
+        let docker = speak(&common(version.api_version.as_deref()))?;
         let is_podman = version
             .components
             .iter()
@@ -79,12 +81,11 @@ impl Engine {
         }
     }
 
-    /// Has the image here. One that is named by its digest is fetched; any other could be another one tomorrow.
-    pub async fn ensure_image(&self, image: &str) -> Result<(), SandboxError> {
-        match self.docker.inspect_image(image).await {
-            Ok(_) => return Ok(()),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(failed(format!("look for the image `{image}`"))(error)),
+    /// Has the image here, and answers with its variables. One that is named by its digest is fetched; any other could be
+    /// another one tomorrow.
+    pub async fn ensure_image(&self, image: &str) -> Result<Vec<(String, String)>, SandboxError> {
+        if let Some(environment) = self.look_for(image).await? {
+            return Ok(environment);
         }
         if !image.contains("@sha256:") {
             return Err(SandboxError::Setup(format!(
@@ -102,13 +103,39 @@ impl Engine {
             }
         });
         match tokio::time::timeout(PULL_TIMEOUT, pull).await {
-            Ok(pulled) => pulled.map_err(failed(format!("pull the image `{image}`"))),
-            Err(_) => Err(SandboxError::Setup(format!(
-                "pulling the image `{image}` took longer than {} s",
-                PULL_TIMEOUT.as_secs()
-            ))),
+            Ok(pulled) => pulled.map_err(failed(format!("pull the image `{image}`")))?,
+            Err(_) => {
+                let text =
+                    format!("pulling the image `{image}` took longer than {} s", PULL_TIMEOUT.as_secs());
+                return Err(SandboxError::Setup(text));
+            }
+        }
+        self.look_for(image).await?.ok_or_else(|| {
+            SandboxError::Setup(format!("the engine pulled the image `{image}` and does not have it"))
+        })
+    }
+
+    /// The variables of an image that is here.
+    async fn look_for(&self, image: &str) -> Result<Option<Vec<(String, String)>>, SandboxError> {
+        match self.docker.inspect_image(image).await {
+            Ok(found) => {
+                let texts = found.config.and_then(|config| config.env).unwrap_or_default();
+                Ok(Some(variables(&texts)))
+            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(failed(format!("look for the image `{image}`"))(error)),
         }
     }
+}
+
+/// The newest API that this program and the engine have in common.
+fn common(engines: Option<&str>) -> ClientVersion {
+    let engines = engines.and_then(|text| {
+        let (major, minor) = text.split_once('.')?;
+        Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+    });
+    let ours = *API_DEFAULT_VERSION;
+    engines.filter(|engines| *engines < ours).unwrap_or(ours)
 }
 
 /// What is set, else what Docker's own client would use, else the first that is there.
@@ -141,5 +168,19 @@ pub fn failed(what: impl std::fmt::Display) -> impl FnOnce(bollard::errors::Erro
             other => other.to_string(),
         };
         SandboxError::Setup(format!("the engine could not {what}: {}", detail.trim()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_engine_is_spoken_to_in_its_own_version() {
+        let docker_20 = ClientVersion { major_version: 1, minor_version: 41 };
+        assert_eq!(common(Some("1.41")), docker_20);
+        for newer_or_unsaid in [Some("1.999"), Some("2.0"), Some("new"), None] {
+            assert_eq!(common(newer_or_unsaid), *API_DEFAULT_VERSION, "{newer_or_unsaid:?}");
+        }
     }
 }

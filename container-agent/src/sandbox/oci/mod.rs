@@ -90,18 +90,35 @@ impl Oci {
         Ok(Self { engine, settings })
     }
 
+    /// The same engine for another agent's containers, without asking it again.
+    pub fn of_instance(self, instance: String) -> Self {
+        Self { settings: Settings { instance, ..self.settings }, ..self }
+    }
+
     /// Such as `docker 20.10.24`.
     pub fn describe(&self) -> String {
         format!("{} {}", self.engine.name(), self.engine.version)
     }
 
+    /// What the image that is named, or else the one in the settings, wants in its environment. It is fetched if need be.
+    pub async fn image_environment(
+        &self,
+        named: Option<&str>,
+    ) -> Result<Vec<(String, String)>, SandboxError> {
+        self.engine.ensure_image(self.image(named)?).await
+    }
+
+    fn image<'a>(&'a self, named: Option<&'a str>) -> Result<&'a str, SandboxError> {
+        named.or(self.settings.image.as_deref()).ok_or_else(|| {
+            SandboxError::Setup("no image is named; set engine_image, or name one with the execution".into())
+        })
+    }
+
     async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
         // 1. The image, which may take long to come.
         let named = spec.mounts.image.as_ref().map(|image| image.display().to_string());
-        let image = named.or_else(|| self.settings.image.clone()).ok_or_else(|| {
-            SandboxError::Setup("no image is named; set engine_image, or name one with the execution".into())
-        })?;
-        self.engine.ensure_image(&image).await?;
+        let image = self.image(named.as_deref())?;
+        self.engine.ensure_image(image).await?;
         // 2. Files. From here on dropping what was made undoes it.
         let directory = Directory::make(&spec.directory)?;
         let user = outer_id(&self.settings.instance, spec.slot);
@@ -117,7 +134,7 @@ impl Oci {
             &Parts {
                 kind: self.engine.kind,
                 instance: &self.settings.instance,
-                image: &image,
+                image,
                 user,
                 program: &self.program(&spec.directory)?,
                 seccomp: self.seccomp(&spec.directory)?,

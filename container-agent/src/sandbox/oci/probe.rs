@@ -18,11 +18,16 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Below `directory`, which the caller removes.
 pub async fn probe(settings: Settings, directory: &Path) -> (SandboxTier, Vec<Finding>) {
-    let mut findings = Vec::new();
-    let oci = match Oci::connect(settings).await {
+    examine(&Oci::connect(settings).await, directory).await
+}
+
+/// The same of one that was connected to, or why it was not.
+pub async fn examine(connected: &Result<Oci, EngineError>, directory: &Path) -> (SandboxTier, Vec<Finding>) {
+    let oci = match connected {
         Ok(oci) => oci,
-        Err(error) => return (SandboxTier::None, vec![unusable(&error)]),
+        Err(error) => return (SandboxTier::None, vec![unusable(error)]),
     };
+    let mut findings = Vec::new();
     let found = format!("{} at {}", oci.describe(), oci.engine.socket.display());
     findings.push(good("engine", found, "runs as root, as strong as whoever may use its socket"));
     findings.push(match cfg!(target_feature = "crt-static") {
@@ -44,7 +49,7 @@ pub async fn probe(settings: Settings, directory: &Path) -> (SandboxTier, Vec<Fi
             "executions must name one by its digest; nothing was tried here",
             "set engine_image",
         ),
-        Some(image) => try_one(&oci, image, directory).await,
+        Some(image) => try_one(oci, image, directory).await,
     });
     let is_missing = findings.iter().any(|finding| finding.verdict == Verdict::Missing);
     (if is_missing { SandboxTier::None } else { SandboxTier::Engine }, findings)
