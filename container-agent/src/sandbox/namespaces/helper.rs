@@ -9,29 +9,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::cgroup::Setting;
-use super::message::{self, Birth, Blueprint, Order, Report, Work};
+use super::message::{self, Blueprint, Order, Report, Work};
 use super::root::{self, step};
 use super::walls::Seccomp;
 use super::workspace::{self, IdMap, Workspace};
 use super::{child, sys};
 use crate::sandbox::Egress;
 
-/// How PID 1 comes into its control groups. Opened by the agent: what the child writes into them counts as the agent's.
-struct Groups {
-    born_in: Option<OwnedFd>,
-    tasks: Vec<OwnedFd>,
-}
-
 /// The whole life of a helper, from its birth in the template's namespaces. Never returns.
-pub fn run(birth: Birth, fds: Vec<OwnedFd>, seccomp: &Seccomp, id_map: Option<IdMap<'_>>) -> ! {
+pub fn run(blueprint: &Blueprint, fds: Vec<OwnedFd>, seccomp: &Seccomp, id_map: Option<IdMap<'_>>) -> ! {
     let mut fds = fds.into_iter();
-    if let (Some(agent), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) {
-        let born_in = if birth.born_in_group { fds.next() } else { None };
-        let groups = Groups { born_in, tasks: fds.collect() };
-        if let Err(error) = live(&agent, [stdout, stderr], &birth.blueprint, groups, seccomp, id_map) {
-            let failed = Report::Failed(message::short(&error.to_string()));
-            let _ = message::send(agent.as_fd(), &failed, &[]);
-        }
+    if let (Some(agent), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next())
+        && let Err(error) = live(&agent, [stdout, stderr], blueprint, seccomp, id_map)
+    {
+        let failed = Report::Failed(message::short(&error.to_string()));
+        let _ = message::send(agent.as_fd(), &failed, &[]);
     }
     sys::exit_now(0)
 }
@@ -40,7 +32,6 @@ fn live(
     agent: &OwnedFd,
     output: [OwnedFd; 2],
     blueprint: &Blueprint,
-    groups: Groups,
     seccomp: &Seccomp,
     id_map: Option<IdMap<'_>>,
 ) -> io::Result<()> {
@@ -57,7 +48,11 @@ fn live(
         // The kernel would not let a user map the ids of a process that hides.
         sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
     }
-    let inside = give_birth(blueprint, groups, seccomp)?;
+    // The agent made its control groups meanwhile.
+    let Some((Order::Enter { born_in }, groups)) = message::receive::<Order>(agent.as_fd())? else {
+        return Ok(());
+    };
+    let inside = give_birth(blueprint, born_in, groups, seccomp)?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     // The payload's pipes must end with the payload.
     sys::silence(null.as_fd())?;
@@ -76,13 +71,19 @@ fn build_disk(blueprint: &Blueprint) -> io::Result<()> {
     root::show_disk()
 }
 
-fn give_birth(blueprint: &Blueprint, groups: Groups, seccomp: &Seccomp) -> io::Result<Inside> {
+/// `groups`: as they come with [`Order::Enter`]. Opened by the agent: what the child writes into them counts as the agent's.
+fn give_birth(
+    blueprint: &Blueprint,
+    born_in: bool,
+    groups: Vec<OwnedFd>,
+    seccomp: &Seccomp,
+) -> io::Result<Inside> {
     let (ours, theirs) = message::socket_pair()?;
-    let pid =
-        sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWPID, groups.born_in.as_ref().map(AsFd::as_fd))
-            .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
+    let (born_in, tasks) = groups.split_at(usize::from(born_in).min(groups.len()));
+    let pid = sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWPID, born_in.first().map(AsFd::as_fd))
+        .map_err(|error| io::Error::new(error.kind(), format!("user namespaces: {error}")))?;
     if pid == 0 {
-        child::run(seccomp, theirs, &groups.tasks);
+        child::run(seccomp, theirs, tasks);
     }
     drop(theirs);
     let inside = Inside { pid: Pid::from_raw(pid), socket: ours };
@@ -158,7 +159,7 @@ impl Helper<'_> {
             Order::Start => message::send(self.inside.socket.as_fd(), &Order::Start, &[])?,
             Order::Terminate => self.inside.signal(Signal::TERM),
             Order::Kill => self.inside.signal(Signal::KILL),
-            Order::Build | Order::Mapped | Order::Work => {}
+            Order::Build | Order::Enter { .. } | Order::Mapped | Order::Work => {}
         }
         Ok(true)
     }

@@ -5,7 +5,8 @@
 //!   agent ── build ──▶ template                         once: the system, which every sandbox of its kind gets
 //!   agent ◀─ built ─── template
 //!
-//!   agent ── birth ──▶ template ── forks ──▶ helper   for each sandbox, with the helper's end of a socket of its own
+//!   agent ── blueprint ▶ template ── forks ──▶ helper   for each sandbox, with the helper's end of a socket of its own
+//!   agent ── enter ──▶ helper ── forks ───▶ PID 1       into its control groups
 //!   agent ◀─ built ─── helper ◀── built ─── PID 1       it waits in all its namespaces, and the payload's process below it
 //!   agent ── attach ─▶ helper ── work ────▶ PID 1 ─▶    the command, its environment, its limits
 //!                      helper ── attach ──▶ PID 1 ─▶    the workspace's mount
@@ -33,7 +34,7 @@ use super::cgroup::Setting;
 use crate::sandbox::{Egress, PlacedFile, SandboxSpec, Toolchain};
 
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-/// The socket, two pipes, and a group of each hierarchy.
+/// One of each hierarchy, of which there are a dozen at most.
 const DESCRIPTORS_MAX: usize = 12;
 
 /// What every sandbox of one kind stands on.
@@ -48,7 +49,8 @@ pub struct Base {
     pub privileged: bool,
 }
 
-/// What one sandbox can be built from before it is known what will run in it.
+/// What one sandbox can be built from before it is known what will run in it. With it come the helper's socket and the
+/// payload's two pipes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Blueprint {
     /// Of its own, where what is written does not go to memory.
@@ -58,14 +60,6 @@ pub struct Blueprint {
     pub privileged: bool,
     /// Where what is written goes: memory unless this says the directory.
     pub disk_in_memory: bool,
-}
-
-/// What a helper is born with. With it come its socket, the payload's two pipes, and the control groups' files.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Birth {
-    pub blueprint: Blueprint,
-    /// Whether the first of the groups' files is the v2 group to be born in; the others are v1's, to be written to.
-    pub born_in_group: bool,
 }
 
 /// What will run, and over what.
@@ -104,6 +98,10 @@ impl Work {
 pub enum Order {
     /// To the template with the memory file that holds the [`Base`]. To PID 1: its disk is there; from PID 1: its root is.
     Build,
+    /// Comes with the control groups' files: the v2 one to be born in, if there is one, then v1's, to be written to.
+    Enter {
+        born_in: bool,
+    },
     /// Comes with the memory file that holds the [`Work`]. To PID 1 and the payload's process only that the workspace is there,
     /// to the former with its mount.
     Attach,

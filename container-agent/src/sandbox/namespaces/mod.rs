@@ -33,7 +33,7 @@ use futures_util::future::BoxFuture;
 use shared_contracts::executions::Limits;
 
 use self::cgroup::{Hierarchies, Setting};
-use self::message::{Birth, Blueprint, Order, Report, Work};
+use self::message::{Blueprint, Order, Report, Work};
 use self::running::{Line, Running};
 use self::templates::Templates;
 use super::sweep::remove_tree;
@@ -134,41 +134,37 @@ impl Namespaces {
         };
         // 1. The system. It is there already, unless it has changed.
         let template = self.templates.get(place.image.as_deref()).await?;
-        // 2. Control groups, before anything runs. Their limits come with the work. From here on dropping what comes of it
-        // undoes everything.
+        // 2. The helper. From here on dropping what comes of it undoes everything.
         let (line, helpers) = message::socket_pair()
             .and_then(|(ours, theirs)| Ok((Line::new(ours)?, theirs)))
             .map_err(SandboxError::io("make the helper's socket"))?;
         let (output, pipes) = pipes().map_err(SandboxError::io("make the payload's pipes"))?;
-        let cgroup = match self.enforce_limits {
-            true => Some(
-                self.hierarchies
-                    .create(&self.instance, &place.name)
-                    .map_err(SandboxError::io("make the control groups"))?,
-            ),
-            false => None,
-        };
-        let running = Running {
+        let [stdout, stderr] = &pipes;
+        template.bear(&blueprint, &[helpers.as_fd(), stdout.as_fd(), stderr.as_fd()]).await?;
+        let mut running = Running {
             line,
             output: Some(output),
-            cgroup: cgroup.map(Arc::new),
-            collected: None,
+            cgroup: None,
             limited: Vec::new(),
+            collected: None,
             outer_id,
             directory: place.directory.clone(),
             owns_directory: place.owns_directory,
             has_egress: false,
         };
+        // 3. Meanwhile what its first process needs. The limits of its control groups come with the work.
         if !self.disk_in_memory {
             let disk = place.directory.join(DISK);
             std::fs::create_dir_all(&disk).map_err(SandboxError::io(format!("make {}", disk.display())))?;
         }
-        // 3. The helper.
+        if self.enforce_limits {
+            let made = self.hierarchies.create(&self.instance, &place.name);
+            running.cgroup = Some(Arc::new(made.map_err(SandboxError::io("make the control groups"))?));
+        }
         let entry = running.cgroup.as_ref().map(|cgroup| cgroup.entry()).transpose();
         let entry = entry.map_err(SandboxError::io("open the control groups"))?.unwrap_or_default();
-        let birth = Birth { blueprint, born_in_group: entry.born_in.is_some() };
-        let given = [&helpers].into_iter().chain(&pipes).chain(&entry.born_in).chain(&entry.tasks);
-        template.bear(&birth, &given.map(AsFd::as_fd).collect::<Vec<_>>()).await?;
+        let groups: Vec<_> = entry.born_in.iter().chain(&entry.tasks).map(AsFd::as_fd).collect();
+        running.line.say(Order::Enter { born_in: entry.born_in.is_some() }, &groups)?;
         Ok(running)
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use super::message::{self, Base, Birth, Order, Report};
+use super::message::{self, Base, Blueprint, Order, Report};
 use super::walls::Seccomp;
 use super::workspace::IdMap;
 use super::{helper, root, sys};
@@ -45,11 +45,11 @@ fn run() -> io::Result<()> {
     message::send(agent.as_fd(), &Report::Built, &[])?;
     // 2. One after the other, for as long as the agent is there.
     let mut id_maps = IdMaps::default();
-    while let Some((birth, fds)) = message::receive::<Birth>(agent.as_fd())? {
+    while let Some((blueprint, fds)) = message::receive::<Blueprint>(agent.as_fd())? {
         // Without one the helper makes its own, and says why it cannot.
-        let id_map = if base.privileged { id_maps.get(birth.blueprint.outer_id).ok() } else { None };
+        let id_map = if base.privileged { id_maps.get(blueprint.outer_id).ok() } else { None };
         if sys::fork_into(0, None)? == 0 {
-            helper::run(birth, fds, &seccomp, id_map);
+            helper::run(&blueprint, fds, &seccomp, id_map);
         }
     }
     // Whoever waits for this process waits for all of them.

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::sync::Mutex;
 
-use super::message::{self, Base, Birth, Order, Report};
+use super::message::{self, Base, Blueprint, Order, Report};
 use super::running::Line;
 use super::{root, template};
 use crate::sandbox::{SandboxError, Toolchain};
@@ -133,8 +133,8 @@ impl Template {
     }
 
     /// Forks a helper, which hears its first orders from its own socket.
-    pub async fn bear(&self, birth: &Birth, fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
-        let send = |socket: &OwnedFd| message::send(socket.as_fd(), birth, fds);
+    pub async fn bear(&self, blueprint: &Blueprint, fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        let send = |socket: &OwnedFd| message::send(socket.as_fd(), blueprint, fds);
         let sent = self.line.socket().async_io(Interest::WRITABLE, send).await;
         sent.map_err(SandboxError::io("reach the sandboxes' template"))
     }

@@ -193,7 +193,12 @@ fn obey(agent: BorrowedFd<'_>, payload: Pid) {
                 unsafe { libc::kill(-payload.as_raw_nonzero().get(), libc::SIGTERM) };
             }
             Order::Kill => break,
-            Order::Build | Order::Work | Order::Attach | Order::Start | Order::Mapped => {}
+            Order::Build
+            | Order::Enter { .. }
+            | Order::Work
+            | Order::Attach
+            | Order::Start
+            | Order::Mapped => {}
         }
     }
     // The end of PID 1 ends every other process inside.

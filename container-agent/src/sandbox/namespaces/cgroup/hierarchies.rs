@@ -101,10 +101,8 @@ impl Hierarchies {
                     all.found.entry(controller).or_insert((Version::V2, parent.clone()));
                 }
             }
-            // v2 accounts CPU time with the cpu controller.
-            if let Some((Version::V2, parent)) = all.found.get(&Controller::Cpu).cloned() {
-                all.found.entry(Controller::Cpuacct).or_insert((Version::V2, parent));
-            }
+            // v2 accounts CPU time without any controller: one group less to make, to enter, to remove.
+            all.found.insert(Controller::Cpuacct, (Version::V2, parent.clone()));
             // It freezes, too, and lets what is frozen be killed.
             all.found.remove(&Controller::Freezer);
         }
@@ -217,10 +215,16 @@ fn delegate(root: &Path, parent: &Path) -> std::io::Result<()> {
         .filter(|name| WANTED.contains(name))
         .map(|name| format!("+{name}"))
         .collect();
-    for level in [root, &root.join(OWN), parent] {
+    let is_done = |level: &Path| {
         let has = read(level, "cgroup.subtree_control");
-        let lacks = |name: &&String| !has.split_whitespace().any(|held| name.strip_prefix('+') == Some(held));
-        if !wanted.iter().any(|name| lacks(&name)) {
+        wanted.iter().all(|name| has.split_whitespace().any(|held| name.strip_prefix('+') == Some(held)))
+    };
+    // Usually by the first sandbox; and there is nothing to hand down where v1 has it all.
+    if wanted.is_empty() || is_done(parent) {
+        return Ok(());
+    }
+    for level in [root, &root.join(OWN), parent] {
+        if is_done(level) {
             continue;
         }
         let control = level.join("cgroup.subtree_control");
@@ -271,7 +275,11 @@ mod tests {
         assert!(v1.can_freeze() && v1.unified.is_none());
         let hybrid = Hierarchies::from_tables(&format!("{HYBRID}\n{UNIFIED}"), None, |_| "cpuset io".into());
         assert_eq!(hybrid.describe(Controller::Memory).as_deref(), Some("v1 at /sys/fs/cgroup/memory"));
-        assert_eq!(hybrid.describe(Controller::Cpuacct), None);
+        assert_eq!(
+            hybrid.describe(Controller::Cpuacct).as_deref(),
+            Some("v2 at /sys/fs/cgroup/unified"),
+            "needs no controller"
+        );
         // v2 freezes better.
         assert_eq!(hybrid.describe(Controller::Freezer), None);
         assert!(hybrid.can_freeze() && hybrid.unified.is_some());
