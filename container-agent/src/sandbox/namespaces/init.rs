@@ -17,11 +17,12 @@ pub fn run(payload: Waiting, helper: &OwnedFd) -> ! {
     let say = |report: &Report, fds: &[std::os::fd::BorrowedFd<'_>]| {
         let _ = message::send(helper.as_fd(), report, fds);
     };
+    let process = payload.pid();
     match payload.start() {
-        Ok((payload, terminal)) => {
+        Ok(terminal) => {
             say(&Report::Started, &terminal.iter().map(AsFd::as_fd).collect::<Vec<_>>());
             drop(terminal);
-            say(&reap_until(payload), &[]);
+            say(&reap_until(process), &[]);
         }
         Err(report) => say(&report, &[]),
     }

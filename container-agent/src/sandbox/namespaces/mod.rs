@@ -36,6 +36,7 @@ use self::cgroup::{Hierarchies, Setting};
 use self::message::{Blueprint, Order, Report, Work};
 use self::running::{Line, Running};
 use self::templates::Templates;
+use self::warm::Warm;
 use super::sweep::remove_tree;
 use super::{Egress, INNER_ID, Output, Provider, Sandbox, SandboxError, SandboxSpec, Toolchain};
 
@@ -72,7 +73,7 @@ pub struct Namespaces {
     pub disk_in_memory: bool,
     templates: Arc<Templates>,
     /// Sandboxes that wait; none unless they were asked for.
-    pub warm: Option<Arc<warm::Warm>>,
+    pub warm: Option<Arc<Warm>>,
 }
 
 /// Where a sandbox is built, before anything is known of what will run in it.
@@ -101,7 +102,8 @@ impl Namespaces {
 
     async fn prepare_now(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
         // One that waits has the machine's own programs.
-        let waiting = self.warm.as_ref().filter(|_| spec.mounts.image.is_none()).and_then(|warm| warm.take());
+        let warm = self.warm.as_ref().filter(|_| spec.mounts.image.is_none());
+        let waiting = warm.and_then(Warm::take);
         let mut running = match waiting {
             Some(running) => running,
             None => {
@@ -116,9 +118,6 @@ impl Namespaces {
             }
         };
         running.attach(&spec)?;
-        if let Some(warm) = &self.warm {
-            warm.refill();
-        }
         Ok(Box::new(running))
     }
 
@@ -145,6 +144,7 @@ impl Namespaces {
             line,
             output: Some(output),
             cgroup: None,
+            taken_from: None,
             limited: Vec::new(),
             collected: None,
             outer_id,

@@ -47,8 +47,12 @@ impl Waiting {
         message::send(self.socket.as_fd(), &order, fds)
     }
 
-    /// Returns when it has become its program: the process, and its terminal if it has one.
-    pub fn start(self) -> Result<(Pid, Option<OwnedFd>), Report> {
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Returns when it has become its program. Its terminal, if it has one.
+    pub fn start(self) -> Result<Option<OwnedFd>, Report> {
         let mut terminal = None;
         self.tell(Order::Start, &[]).map_err(machine)?;
         // Its end of the socket closes without another word when the program is there.
@@ -58,7 +62,7 @@ impl Waiting {
                 failed => return Err(failed),
             }
         }
-        Ok((self.pid, terminal))
+        Ok(terminal)
     }
 }
 

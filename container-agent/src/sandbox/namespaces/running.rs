@@ -15,6 +15,7 @@ use super::cgroup::{Cgroup, Setting};
 use super::message::{self, Order, Report};
 use super::remove_disk;
 use super::templates::has_something;
+use super::warm::Warm;
 use crate::sandbox::{Collected, Control, Exit, Output, Sandbox, SandboxError, Signal, Started, Usage};
 
 /// The agent's end of a socket that leads to a process of its own.
@@ -86,6 +87,8 @@ pub struct Running {
     pub line: Line,
     pub output: Option<Output>,
     pub cgroup: Option<Arc<Cgroup>>,
+    /// Where another is missing now, until this one runs.
+    pub taken_from: Option<Arc<Warm>>,
     /// What its control groups hold already.
     pub limited: Vec<Setting>,
     /// The upper and the merged directory, once it runs.
@@ -96,6 +99,12 @@ pub struct Running {
     pub owns_directory: bool,
     /// What was asked for, and so what comes with the start.
     pub has_egress: bool,
+}
+
+impl Running {
+    fn give_back(&mut self) {
+        let _ = self.taken_from.take().map(|warm| warm.refill());
+    }
 }
 
 impl Sandbox for Running {
@@ -109,6 +118,7 @@ impl Sandbox for Running {
                     (other, _) => return Err(unexpected(other)),
                 }
             };
+            self.give_back();
             let mut fds = fds.into_iter();
             self.collected = fds.next().zip(fds.next());
             let egress = if self.has_egress { fds.next().map(TcpListener::from) } else { None };
@@ -170,6 +180,7 @@ impl Sandbox for Running {
 impl Drop for Running {
     /// Only where `remove` was not reached.
     fn drop(&mut self) {
+        self.give_back();
         let (cgroup, directory) = (self.cgroup.take(), std::mem::take(&mut self.directory));
         if directory.as_os_str().is_empty() {
             return;

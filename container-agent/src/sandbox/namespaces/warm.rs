@@ -46,13 +46,15 @@ impl Warm {
     }
 
     /// The one that waits longest. What ended while it waited was killed by somebody, and goes.
-    pub(super) fn take(&self) -> Option<Running> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<Running> {
         let mut ready = self.ready();
         ready.retain(|running| !running.line.is_over());
-        (!ready.is_empty()).then(|| ready.remove(0))
+        let mut taken = (!ready.is_empty()).then(|| ready.remove(0))?;
+        taken.taken_from = Some(Arc::clone(self));
+        Some(taken)
     }
 
-    /// Call it when what was taken is on its way.
+    /// Call it when what was taken runs.
     pub(super) fn refill(&self) {
         self.taken.notify_one();
     }

@@ -167,18 +167,18 @@ fn run(payload: Waiting, agent: &OwnedFd) -> ! {
     let say = |report: &Report, fds: &[BorrowedFd<'_>]| {
         let _ = message::send(agent.as_fd(), report, fds);
     };
-    let (payload, terminal) = match payload.start() {
-        Ok(started) => started,
-        Err(report) => {
-            say(&report, &[]);
-            sys::exit_now(0)
-        }
-    };
-    say(&Report::Started, &terminal.iter().map(AsFd::as_fd).collect::<Vec<_>>());
-    drop(terminal);
+    let process = payload.pid();
     std::thread::scope(|scope| {
-        scope.spawn(|| obey(agent.as_fd(), payload));
-        say(&init::reap_until(payload), &[]);
+        // Before the payload, which may leave no room for another thread.
+        scope.spawn(|| obey(agent.as_fd(), process));
+        match payload.start() {
+            Ok(terminal) => {
+                say(&Report::Started, &terminal.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+                drop(terminal);
+                say(&init::reap_until(process), &[]);
+            }
+            Err(report) => say(&report, &[]),
+        }
     });
     // Not reached: `obey` ends the process.
     sys::exit_now(0)
