@@ -15,7 +15,7 @@
 //!
 //! Walls: the engine's (its namespaces, no capability, no new privileges, a read-only root, no network, our own seccomp
 //! [`profile`], a user of the execution's own), each read back from the engine and looked at from inside; and in the
-//! payload Landlock and our seccomp filters once more. Limits are the engine's control groups, read back from the kernel.
+//! payload Landlock and our seccomp filter once more. Limits are the engine's control groups, read back from the kernel.
 //!
 //! What it needs: an agent that is root, because no engine can id-map or overlay a tree, and a rootful engine that sees
 //! the agent's mounts. An agent that is an ordinary user has the `namespaces` back end, which is the stronger one.
