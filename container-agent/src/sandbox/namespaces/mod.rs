@@ -132,6 +132,10 @@ impl Namespaces {
             disk_in_memory: self.disk_in_memory,
         };
         // 1. The system. It is there already, unless it has changed.
+        if self.enforce_limits {
+            let settled = self.hierarchies.settle(&self.instance);
+            settled.map_err(SandboxError::io("make the control groups"))?;
+        }
         let template = self.templates.get(place.image.as_deref()).await?;
         // 2. The helper. From here on dropping what comes of it undoes everything.
         let (line, helpers) = message::socket_pair()

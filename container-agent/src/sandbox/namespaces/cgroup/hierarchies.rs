@@ -145,6 +145,19 @@ impl Hierarchies {
         self.roots().into_iter().map(|(_, root)| root.join(OWN).join(instance)).collect()
     }
 
+    /// Makes this agent's own group ready to have others below it, which may mean to leave it. Call it before any process is
+    /// started that goes on: it would stay there.
+    pub fn settle(&self, instance: &str) -> std::io::Result<()> {
+        for (version, root) in self.roots() {
+            if version == Version::V2 {
+                let parent = root.join(OWN).join(instance);
+                fs::create_dir_all(&parent).map_err(|error| cannot_create(&parent, &error))?;
+                delegate(&root, &parent)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the cgroups of one sandbox, without limits yet. Refused where memory or processes could not be limited.
     pub fn create(&self, instance: &str, name: &str) -> std::io::Result<Cgroup> {
         for needed in [Controller::Memory, Controller::Pids] {
@@ -197,12 +210,15 @@ impl Hierarchies {
 fn make(version: Version, root: &Path, instance: &str, name: &str) -> std::io::Result<()> {
     let parent = root.join(OWN).join(instance);
     let path = parent.join(name);
-    let made = fs::create_dir(&path).or_else(|_| fs::create_dir_all(&path));
-    made.map_err(|error| std::io::Error::new(error.kind(), format!("create {}: {error}", path.display())))?;
-    if version == Version::V2 {
-        delegate(root, &parent)?;
+    if fs::create_dir(&path).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    fs::create_dir_all(&path).map_err(|error| cannot_create(&path, &error))?;
+    if version == Version::V2 { delegate(root, &parent) } else { Ok(()) }
+}
+
+fn cannot_create(path: &Path, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("create {}: {error}", path.display()))
 }
 
 /// v2 hands a controller down one level at a time.
