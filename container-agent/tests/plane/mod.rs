@@ -9,7 +9,7 @@
     reason = "each test file uses its part; a fault in a fake server is a failed test"
 )]
 
-mod agent;
+pub mod agent;
 mod serve;
 
 use std::collections::BTreeMap;
