@@ -46,9 +46,13 @@ fn text(output: &Output) -> String {
 }
 
 fn attempt(state: &Path, image: &str, script: &str) -> Output {
+    attempt_with(&[], state, image, script)
+}
+
+fn attempt_with(options: &[&str], state: &Path, image: &str, script: &str) -> Output {
     let mut agent = Command::new(env!("CARGO_BIN_EXE_patchbay-agent"));
-    agent.arg("try").arg("--state-dir").arg(state).args(["--image", image, "--", "sh", "-c", script]);
-    agent.output().unwrap()
+    agent.arg("try").args(options).arg("--state-dir").arg(state);
+    agent.args(["--image", image, "--", "sh", "-c", script]).output().unwrap()
 }
 
 #[test]
@@ -112,4 +116,40 @@ async fn an_execution_gets_the_image_it_names_if_the_machine_offers_it() {
     assert_eq!(ended["outcome"], "failed");
     let reason = ended["reason"].as_str().unwrap();
     assert!(reason.contains("with the image `dir:/srv/other`") && reason.contains(&image), "{reason}");
+}
+
+#[test]
+fn a_toolchain_is_among_what_the_image_has_and_nothing_is_made_behind_its_links() {
+    let (directory, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/srv").unwrap());
+    for directory in [directory.path(), place.path()] {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (root, state) = (directory.path().join("image"), directory.path().join("state"));
+    let (toolchain, outside) = (place.path().join("deep/tools"), directory.path().join("outside"));
+    system(&root);
+    std::fs::create_dir_all(&toolchain).unwrap();
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(toolchain.join("version"), "of the machine\n").unwrap();
+    let options = ["--toolchain", toolchain.to_str().unwrap()];
+    let image = format!("dir:{}", root.display());
+    // 1. Beside the image's own, in a directory that the image has as well.
+    let script =
+        format!("ls /srv; cat {0}/version; touch {0}/x /srv/x 2>/dev/null && echo BROKEN; true", options[1]);
+    let output = attempt_with(&options, &state, &image, &script);
+    let seen = text(&output);
+    assert!(seen.contains("data\n") && seen.contains("of the machine") && !seen.contains("BROKEN"), "{seen}");
+    // 2. Links of the image in its way, and in the way of what every sandbox gets.
+    for name in ["var", "srv"] {
+        std::fs::remove_dir_all(root.join(name)).unwrap();
+        symlink(&outside, root.join(name)).unwrap();
+    }
+    let output = attempt_with(&options, &state, &image, "true");
+    assert!(
+        !output.status.success() && text(&output).contains("where a toolchain's path leads"),
+        "{}",
+        text(&output)
+    );
+    let output = attempt(&state, &image, "echo works");
+    assert!(text(&output).contains("works"), "{}", text(&output));
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "something was made behind a link");
 }

@@ -9,6 +9,7 @@
 //!     disk/  secrets/  lower/      empty: each helper mounts its own there
 //! ```
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +21,7 @@ use rustix::fs::Mode;
 use super::message::{Base, Blueprint};
 use super::workspace::write_id_maps;
 use super::{etc, sys};
-use crate::sandbox::INNER_ID;
+use crate::sandbox::{INNER_ID, Toolchain};
 use crate::tools;
 
 /// Top directories of the system. A link is copied as a link, a directory is bound.
@@ -96,10 +97,10 @@ pub fn build(base: &Base) -> io::Result<()> {
     match &base.image {
         None => {
             for name in SYSTEM {
-                step(format!("/{name}"), bind_system(Path::new("/"), root, name))?;
+                step(format!("/{name}"), bind_system(Path::new("/"), root, name.as_ref()))?;
             }
         }
-        Some(image) => step("the image", build_image(image, root))?,
+        Some(image) => step("the image", build_image(image, root, &base.toolchains))?,
     }
     for toolchain in &base.toolchains {
         let path = &toolchain.path;
@@ -148,11 +149,16 @@ pub fn show_disk() -> io::Result<()> {
         step(format!("/{name}"), bind(Path::new(source), &root.join(name), false, attributes))?;
     }
     let var_tmp = root.join(VAR_TMP);
-    match fs::symlink_metadata(&var_tmp) {
+    match is_directory(&root.join("var")) && is_directory(&var_tmp) {
         // An image's own.
-        Ok(metadata) if metadata.is_dir() => bind(Path::new("disk/tmp"), &var_tmp, false, WRITABLE),
-        _ => Ok(()),
+        true => bind(Path::new("disk/tmp"), &var_tmp, false, WRITABLE),
+        false => Ok(()),
     }
+}
+
+/// And no link to one.
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// Binds `source` at `target` with these attributes.
@@ -163,7 +169,7 @@ pub fn bind(source: &Path, target: &Path, recursive: bool, attributes: u64) -> i
 }
 
 /// One name of the top of `from`, as it is there.
-fn bind_system(from: &Path, root: &Path, name: &str) -> io::Result<()> {
+fn bind_system(from: &Path, root: &Path, name: &OsStr) -> io::Result<()> {
     let source = from.join(name);
     let Ok(metadata) = fs::symlink_metadata(&source) else { return Ok(()) };
     let target = root.join(name);
@@ -179,12 +185,41 @@ fn bind_system(from: &Path, root: &Path, name: &str) -> io::Result<()> {
 }
 
 /// The top of an image, but for what the sandbox makes itself. `image` then is the image, for [`etc`].
-fn build_image(image: &Path, root: &Path) -> io::Result<()> {
+fn build_image(image: &Path, root: &Path, toolchains: &[Toolchain]) -> io::Result<()> {
     bind(image, Path::new("image"), false, READ_ONLY)?;
+    let toolchains: Vec<_> =
+        toolchains.iter().filter_map(|toolchain| toolchain.path.strip_prefix("/").ok()).collect();
     for entry in fs::read_dir("image")? {
         let name = entry?.file_name();
-        let Some(name) = name.to_str().filter(|name| !OUR_OWN.contains(name)) else { continue };
-        step(format!("/{name}"), bind_system(Path::new("image"), root, name))?;
+        let Some(shown) = name.to_str().filter(|name| !OUR_OWN.contains(name)) else { continue };
+        step(format!("/{shown}"), bind_around(Path::new("image"), root, &name, &toolchains))?;
+    }
+    Ok(())
+}
+
+/// One name of a directory of the image. A directory with a toolchain below it is made anew, and its entries are bound one by
+/// one: in what is bound no mount point can be made. The image is not trusted: nothing is made behind its links.
+fn bind_around(from: &Path, to: &Path, name: &OsStr, toolchains: &[&Path]) -> io::Result<()> {
+    let below: Vec<_> = toolchains.iter().filter_map(|path| path.strip_prefix(name).ok()).collect();
+    if below.is_empty() {
+        return bind_system(from, to, name);
+    }
+    if below.iter().any(|rest| rest.as_os_str().is_empty()) {
+        // The toolchain takes its place.
+        return Ok(());
+    }
+    let (source, target) = (from.join(name), to.join(name));
+    let metadata = fs::symlink_metadata(&source)?;
+    if !metadata.is_dir() {
+        return Err(io::Error::other(
+            "the image has a link or a file where a toolchain's path leads through; use another image, or keep the toolchain \
+             elsewhere",
+        ));
+    }
+    fs::create_dir(&target)?;
+    fs::set_permissions(&target, fs::Permissions::from_mode(metadata.mode() & 0o755))?;
+    for entry in fs::read_dir(&source)? {
+        bind_around(&source, &target, &entry?.file_name(), &below)?;
     }
     Ok(())
 }
@@ -192,7 +227,8 @@ fn build_image(image: &Path, root: &Path) -> io::Result<()> {
 /// One place for temporary files under both names, where an image has none of its own.
 fn link_var_tmp(root: &Path) -> io::Result<()> {
     let target = root.join(VAR_TMP);
-    if fs::symlink_metadata(&target).is_ok() {
+    // An image's link leads to wherever it likes.
+    if !is_directory(&root.join("var")) || fs::symlink_metadata(&target).is_ok() {
         return Ok(());
     }
     match symlink("/tmp", &target) {
