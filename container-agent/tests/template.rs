@@ -1,7 +1,7 @@
 //! The process that sandboxes are forked from: it follows what it was made of, and nobody depends on its life. The real
 //! agent against a scripted plane. Needs root.
 
-#![allow(clippy::unwrap_used, reason = "what is not there is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is not there is a failed test")]
 
 mod plane;
 #[allow(dead_code, reason = "others use the rest of it")]

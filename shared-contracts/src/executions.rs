@@ -238,8 +238,8 @@ pub struct CreateExecution {
     #[serde(default)]
     #[garde(skip)]
     pub sandbox_provider: Option<SandboxProvider>,
-    /// What is in the sandbox besides the workspace: `host` for the machine's own programs, or an image of a registry
-    /// named by its digest; the machine's default unless given.
+    /// What is in the sandbox besides the workspace: `host` for the machine's own programs, an image of a registry named by
+    /// its digest, or `dir:` or `tar:` with a path of the machine. One that the machine lists; its default unless given.
     #[serde(default)]
     #[garde(inner(length(bytes, min = 1, max = IMAGE_BYTES_MAX), custom(one_line)))]
     pub image: Option<String>,

@@ -36,7 +36,8 @@ pub struct UpdateProject {
     #[garde(inner(length(max = DENIED_PATHS_MAX), inner(length(bytes, min = 1, max = NAME_CHARS_MAX), custom(one_line))))]
     pub denied_paths: Option<Vec<String>>,
     /// What its executions may reach over the network: `example.com:443`, `*.example.com:443` for every host below it,
-    /// `192.0.2.7:8080`, `[2001:db8::7]:8080`. Nothing unless listed; addresses of the machine's own networks never.
+    /// `192.0.2.7:8080`, `[2001:db8::7]:8080`. Nothing unless listed. Addresses of the
+    /// machine's own networks only where its operator vouches for them.
     #[garde(inner(length(max = EGRESS_ENTRIES_MAX), inner(length(bytes, min = 1, max = EGRESS_ENTRY_BYTES_MAX), custom(egress_entry))))]
     pub egress: Option<Vec<String>>,
     /// The weakest sandbox in which its executions may run.

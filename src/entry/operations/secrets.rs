@@ -31,8 +31,13 @@ pub async fn delete_secret(call: Call) -> Outcome<Response> {
 fn without_value(mut failure: Failure) -> Failure {
     if let Failure::Problem(problem) = &mut failure {
         for fault in &mut problem.faults {
-            if fault.message.starts_with("invalid ") {
+            let is_unknown = fault.message.starts_with("unknown ");
+            if is_unknown || fault.message.starts_with("invalid ") {
                 fault.message = "is not what it must be: `{\"value\": \"…\"}`, a text".into();
+            }
+            // It would be named, and may be the secret as well.
+            if is_unknown {
+                fault.field = "body".into();
             }
         }
     }

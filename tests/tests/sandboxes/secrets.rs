@@ -82,6 +82,7 @@ async fn what_is_no_secret_is_refused_without_being_repeated() {
         value(json!(["horse"])),
         json!("horse battery staple").to_string(),
         json!({ "secret": "horse battery" }).to_string(),
+        json!({ "value": VALUE, "horse battery": 1 }).to_string(),
         "horse battery staple".into(),
         "{\"value\": \"horse battery".into(),
     ] {
